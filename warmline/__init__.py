@@ -1,0 +1,1 @@
+"""Warmline: commands, settings, supervisor and wiring. The only package that reads the environment."""

@@ -1,0 +1,159 @@
+"""What each command does. Every function takes the settings and the parsed command line and returns an exit code."""
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from datetime import datetime, timezone
+
+from warmline.errors import CommandFailed
+from warmline.settings import GENERATED, PREFIX, ROOT, Settings
+
+
+def now() -> datetime:
+    """The clock: aware UTC. Everything else is handed the time."""
+    return datetime.now(timezone.utc)
+
+
+def migrate(settings: Settings, _: argparse.Namespace | None = None) -> int:
+    """Bring the schema up to date."""
+    import sqlalchemy.exc
+
+    from crm_store.schema import migrate as migrate_store
+
+    if settings.database_url.startswith("sqlite"):
+        settings.data_folder.mkdir(parents=True, exist_ok=True)
+    try:
+        migrate_store(settings.database_url)
+    except sqlalchemy.exc.OperationalError as error:
+        raise CommandFailed(f"the database cannot be reached ({PREFIX}DATABASE_URL): {_first_line(error)}") from error
+    return 0
+
+
+def demo(settings: Settings, _: argparse.Namespace | None = None) -> int:
+    """Load the demo shop into an empty store."""
+    from crm_store.database import Store
+    from crm_store.demo import load_demo_shop
+
+    store = Store(settings.database_url)
+    with store.write() as session:
+        load_demo_shop(session, folder=ROOT / "data", now=now(), password=settings.demo_password)
+    store.close()
+    return 0
+
+
+def embed(settings: Settings, _: argparse.Namespace | None = None) -> int:
+    """Let the encoder read the knowledge passages it has not read yet."""
+    from bot.nlu.encoder import EncoderError, load_encoder
+    from crm_store.database import Store
+    from crm_store.services.knowledge import passages_without_vector, store_vectors
+
+    try:
+        encoder = load_encoder(ROOT / "models" / "encoder")
+    except EncoderError as error:
+        raise CommandFailed(str(error)) from error
+    store = Store(settings.database_url)
+    with store.read() as session:
+        waiting = [(passage.id, passage.text) for passage in passages_without_vector(session, encoder.name)]
+    for start in range(0, len(waiting), 64):
+        batch = waiting[start:start + 64]
+        readings = encoder.read([text for _, text in batch])
+        with store.write() as session:
+            store_vectors(session, {key: reading.vector for (key, _), reading in zip(batch, readings, strict=True)},
+                          encoder.name)
+    store.close()
+    return 0
+
+
+def train(settings: Settings, asked: argparse.Namespace | None = None) -> int:
+    """Train the dialogue model if its data changed."""
+    from warmline.training import train_dialogue
+
+    train_dialogue(settings, force=bool(asked and asked.force))
+    return 0
+
+
+def bot(settings: Settings, _: argparse.Namespace) -> int:
+    """Run the dialogue engine in this process."""
+    from warmline.processes import run_bot
+
+    return run_bot(settings)
+
+
+def actions(settings: Settings, _: argparse.Namespace) -> int:
+    """Run the action server in this process."""
+    from warmline.processes import run_actions
+
+    return run_actions(settings)
+
+
+def service(settings: Settings, _: argparse.Namespace) -> int:
+    """Run the web service and its loops in this process."""
+    from warmline.service import run_service
+
+    return run_service(settings)
+
+
+def prepare(settings: Settings, _: argparse.Namespace) -> int:
+    """Do what `run` does before it starts anything."""
+    from warmline.run import prepare as prepare_all
+
+    prepare_all(settings)
+    return 0
+
+
+def run(settings: Settings, _: argparse.Namespace) -> int:
+    """Prepare what is missing, start everything and look after it."""
+    from warmline.run import run_all
+
+    return run_all(settings)
+
+
+def show_settings(settings: Settings, _: argparse.Namespace) -> int:
+    """List the settings."""
+    for f in fields(Settings):
+        value = "(not shown)" if f.name.upper() in GENERATED or "password" in f.name else getattr(settings, f.name)
+        print(f"{PREFIX}{f.name.upper()}={value}\n    {f.metadata['description']}")
+    return 0
+
+
+def link(settings: Settings, asked: argparse.Namespace) -> int:
+    """Print a chat address that signs a customer in."""
+    from crm_store.database import Store
+    from warmline.run import customer_link
+
+    store = Store(settings.database_url)
+    address = customer_link(settings, store, asked.customer)
+    store.close()
+    if address is None:
+        raise CommandFailed(f"there is no customer {asked.customer}")
+    print(address)
+    return 0
+
+
+def reset(settings: Settings, _: argparse.Namespace) -> int:
+    """Delete what Warmline made by itself: the SQLite store, the trained model, the marks. Secrets stay."""
+    from warmline.training import MODEL
+
+    if not settings.database_url.startswith("sqlite"):
+        raise CommandFailed("only an SQLite store is reset; empty a PostgreSQL database with its own tools")
+    database = settings.database_url[len("sqlite:///"):]
+    for suffix in ("", "-wal", "-shm"):
+        (ROOT / f"{database}{suffix}").unlink(missing_ok=True)
+    MODEL.unlink(missing_ok=True)
+    for name in ("trained", "outbox.log"):
+        (settings.data_folder / name).unlink(missing_ok=True)
+    shutil.rmtree(ROOT / ".rasa", ignore_errors=True)
+    print("The demo is forgotten; `make run` makes a new one.")
+    return 0
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+COMMANDS: Mapping[str, Callable[[Settings, argparse.Namespace], int]] = {
+    "run": run, "prepare": prepare, "migrate": migrate, "demo": demo, "train": train, "embed": embed, "bot": bot,
+    "actions": actions, "service": service, "settings": show_settings, "reset": reset, "link": link,
+}

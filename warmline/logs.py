@@ -1,0 +1,31 @@
+"""Structured logs: one line an event, with the conversation and message it is about, and personal data masked."""
+from __future__ import annotations
+
+import logging
+import sys
+
+from crm_store.rules.personal_data import mask
+
+FIELDS = ("conversation_id", "message_id", "reason", "duration_ms")
+QUIET = ("httpx", "httpcore", "uvicorn.access", "apscheduler", "sanic.access")
+
+
+class MaskingFormatter(logging.Formatter):
+    """Adds the structured fields and masks phone numbers, e-mails and card numbers in whatever is logged."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line to write."""
+        line = super().format(record)
+        told = " ".join(f"{name}={getattr(record, name)}" for name in FIELDS if getattr(record, name, None) is not None)
+        return mask(f"{line} {told}" if told else line)
+
+
+def set_up_logs(level: str) -> None:
+    """Send every log record to standard output through the masking formatter."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(MaskingFormatter("%(levelname)s %(name)s %(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
