@@ -70,15 +70,15 @@ def install(locks, mark):
         return
     if version_of(PYTHON) != WANTED:
         python = find_python()
-        print("Creating .venv with {}".format(python), flush=True)
+        print(f"Creating .venv with {python}", flush=True)
         shutil.rmtree(str(VENV), ignore_errors=True)
         subprocess.run([python, "-m", "venv", str(VENV)], check=True)
     for lock in locks:
-        print("Installing {} (a few minutes the first time)".format(lock.name), flush=True)
+        print(f"Installing {lock.name} (a few minutes the first time)", flush=True)
         command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
                    "--require-hashes", "--requirement", str(lock)]
         if subprocess.run(command, check=False).returncode != 0:
-            sys.exit("The packages of {} could not be installed; pip says why above.".format(lock.name))
+            sys.exit(f"The packages of {lock.name} could not be installed; pip says why above.")
     mark.write_text(digest)
 
 

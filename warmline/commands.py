@@ -5,15 +5,10 @@ import argparse
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from datetime import datetime, timezone
 
+from warmline.clock import now
 from warmline.errors import CommandFailed
 from warmline.settings import GENERATED, PREFIX, ROOT, Settings
-
-
-def now() -> datetime:
-    """The clock: aware UTC. Everything else is handed the time."""
-    return datetime.now(timezone.utc)
 
 
 def migrate(settings: Settings, _: argparse.Namespace | None = None) -> int:
@@ -33,8 +28,9 @@ def migrate(settings: Settings, _: argparse.Namespace | None = None) -> int:
 
 def demo(settings: Settings, _: argparse.Namespace | None = None) -> int:
     """Load the demo shop into an empty store."""
-    from crm_store.database import Store
     from crm_store.demo import load_demo_shop
+
+    from crm_store.database import Store
 
     store = Store(settings.database_url)
     with store.write() as session:
@@ -46,8 +42,9 @@ def demo(settings: Settings, _: argparse.Namespace | None = None) -> int:
 def embed(settings: Settings, _: argparse.Namespace | None = None) -> int:
     """Let the encoder read the knowledge passages it has not read yet."""
     from bot.nlu.encoder import EncoderError, load_encoder
-    from crm_store.database import Store
     from crm_store.services.knowledge import passages_without_vector, store_vectors
+
+    from crm_store.database import Store
 
     try:
         encoder = load_encoder(ROOT / "models" / "encoder")

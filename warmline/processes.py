@@ -59,11 +59,11 @@ def run_actions(settings: Settings) -> int:
     sys.path.insert(0, str(ROOT))
     os.environ["SQLALCHEMY_SILENCE_UBER_WARNING"] = "1"
     set_up_logs(settings.log_level)
+    import actions.store
     from rasa_sdk.endpoint import create_app
 
-    import actions.store
     from crm_store.database import Store
-    from warmline.commands import now
+    from warmline.clock import now
 
     actions.store.use(Store(settings.database_url), now, outbox=settings.data_folder / "outbox.log")
     create_app("actions").run(LOOPBACK, settings.actions_port, access_log=False, motd=False)

@@ -1,0 +1,1 @@
+"""Measures Warmline beside its peers, in one run on one machine."""

@@ -1,0 +1,81 @@
+"""The service: one ASGI app with the channels, the desk and the API, and the loops that keep messages and clocks going."""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+import uvicorn
+from crm_store.live import Broadcast, watch_store
+from desk.app import DeskDeps, mount_desk
+from fastapi import FastAPI
+from gateway.app import GatewayDeps, mount_gateway
+from gateway.bot_client import BotClient
+from gateway.clock import run_clock
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from crm_store.database import Store
+from warmline import __version__
+from warmline.clock import now
+from warmline.health import Health
+from warmline.logs import set_up_logs
+from warmline.settings import Settings
+
+log = logging.getLogger("warmline.service")
+
+
+def make_app(settings: Settings, store: Store) -> FastAPI:
+    """Wire everything that answers on the service's port."""
+    broadcast, nudge = Broadcast(), asyncio.Event()
+    health = Health(settings, store)
+    gateway_deps = GatewayDeps(
+        store=store, broadcast=broadcast, nudge=nudge, clock=now,
+        bot=BotClient(settings.bot_url, settings.bot_token, settings.bot_timeout), secret=settings.secret,
+        http_token=settings.http_token, http_rate=settings.http_rate, chat_rate=settings.chat_rate,
+        bot_timeout=settings.bot_timeout, dispatch_workers=settings.dispatch_workers,
+        secure_cookies=settings.secure_cookies, trusted_proxy=settings.trusted_proxy)
+    desk_deps = DeskDeps(store=store, broadcast=broadcast, nudge=nudge.set, clock=now,
+                         secure_cookies=settings.secure_cookies, trusted_proxy=settings.trusted_proxy)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        loops = [asyncio.create_task(loop, name=name) for name, loop in (
+            ("dispatch", dispatcher.run()),
+            ("watch", watch_store(store, broadcast, nudge)),
+            ("clock", run_clock(gateway_deps, settings.clock_interval)))]
+        try:
+            yield
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            await health.close()
+
+    app = FastAPI(title="Warmline", version=__version__, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None,
+                  lifespan=lifespan)
+    app.router.routes.extend(health.routes())
+    dispatcher = mount_gateway(app, gateway_deps)
+    mount_desk(app, desk_deps)
+
+    @app.get("/metrics", include_in_schema=False)
+    def metrics(request: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+def run_service(settings: Settings) -> int:
+    """Serve until told to stop."""
+    set_up_logs(settings.log_level)
+    store = Store(settings.database_url, **_pool(settings))
+    uvicorn.run(make_app(settings, store), host=settings.host, port=settings.port, log_config=None, access_log=False,
+                server_header=False, proxy_headers=False, timeout_graceful_shutdown=5)
+    store.close()
+    return 0
+
+
+def _pool(settings: Settings) -> dict[str, int]:
+    return {} if settings.database_url.startswith("sqlite") else {"pool_size": 20, "max_overflow": 20}
