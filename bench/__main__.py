@@ -1,8 +1,8 @@
 """`make bench`: Warmline's whole path beside stock Rasa; prints a table with the ratios and writes results/bench.json.
 
-Both answer the same messages, one server running at a time: start-up, memory, p50 and p95 a turn with one customer, turns
-a second with twenty, and the turn time late in one long conversation. A customer has at most ten turns, except in the
-long conversation. Warmline answers linked customers of the demo shop through its HTTP channel: store, NLU, anger,
+Both answer the same messages, one server running at a time: start-up, memory, p50 and p95 a turn with one customer,
+turns a second with twenty, and the turn time late in one long conversation. A customer has at most ten turns, except in
+the long conversation. Warmline answers linked customers of the demo shop through its HTTP channel: store, NLU, anger,
 dialogue, actions, store.
 """
 from __future__ import annotations
@@ -90,7 +90,8 @@ async def measure_stock(folder: Path, turns: int, marks: tuple[int, ...]) -> dic
             return await measure(say, server, turns, marks)
 
 
-async def measure_warmline(folder: Path, turns: int, marks: tuple[int, ...], database_url: str | None) -> dict[str, Any]:
+async def measure_warmline(folder: Path, turns: int, marks: tuple[int, ...],
+                           database_url: str | None) -> dict[str, Any]:
     """Warmline by its HTTP channel, every process started by its own supervisor."""
     ports = free_ports(3)
     environment = {
@@ -149,17 +150,17 @@ def report(stock_figures: dict[str, Any], ours: dict[str, Any]) -> list[tuple[st
         first, *later = figures["turn_ms"].items()
         for mark, value in later:
             cells = [f"{first[1]:.1f} → {value:.1f} ms" if name == who else "" for who in ("stock", "Warmline")]
-            rows.append((f"turn {mark} against turn {first[0]}, {name}", cells[0], cells[1], f"{value / first[1]:.2f} ×",
-                         "≤ 1.3 ×" if name == "Warmline" else ""))
+            rows.append((f"turn {mark} against turn {first[0]}, {name}", cells[0], cells[1],
+                         f"{value / first[1]:.2f} ×", "≤ 1.3 ×" if name == "Warmline" else ""))
     return rows
 
 
 def main() -> None:
     """Measure and report."""
     arguments = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
-    arguments.add_argument("--turns", type=int, default=200, help="turns with one customer; twice as many with twenty")
+    arguments.add_argument("--turns", type=int, default=200, help="turns with one customer; twice as many with 20")
     arguments.add_argument("--stock-marks", type=int, nargs="+", default=[10, 100, 200],
-                           help="turns of stock's long conversation to measure (its 1,000th takes a quarter of an hour)")
+                           help="turns of stock's long conversation to measure (1,000 take a quarter of an hour)")
     arguments.add_argument("--database-url", help="a PostgreSQL database for Warmline instead of SQLite")
     asked = arguments.parse_args()
     RESULTS.mkdir(exist_ok=True)

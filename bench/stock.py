@@ -5,6 +5,7 @@ It reads no store and calls no action, so its turn does less work than Warmline'
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -34,7 +35,8 @@ def make_project(folder: Path) -> str:
     shutil.rmtree(folder / "data", ignore_errors=True)
     shutil.copytree(ROOT / "data" / "nlu", folder / "data" / "nlu")
     files = {
-        "config.yml": {"recipe": "default.v1", "assistant_id": "stock", "language": "en", "pipeline": None, "policies": None},
+        "config.yml": {"recipe": "default.v1", "assistant_id": "stock", "language": "en", "pipeline": None,
+                       "policies": None},
         "domain.yml": {"version": "3.1", "intents": names,
                        "responses": {f"utter_{name}": [{"text": f"An answer to {name}."}] for name in names}},
         "data/rules.yml": {"version": "3.1", "rules": [
@@ -42,7 +44,7 @@ def make_project(folder: Path) -> str:
         "data/stories.yml": {"version": "3.1", "stories": [
             {"story": f"{first} then {second}", "steps": [{"intent": first}, {"action": f"utter_{first}"},
                                                          {"intent": second}, {"action": f"utter_{second}"}]}
-            for first, second in zip(names, names[1:], strict=False)]},
+            for first, second in itertools.pairwise(names)]},
         "credentials.yml": {"rest": None},
     }
     for name, content in files.items():
@@ -60,8 +62,8 @@ def trained(folder: Path) -> Path:
     model = folder / "models" / f"{digest[:12]}.tar.gz"
     if not model.exists():
         print("training stock Rasa (DIET, TED: this takes many minutes) …", flush=True)
-        subprocess.run([sys.executable, "-W", "ignore", "-m", "rasa", "train", "--quiet", "--fixed-model-name", digest[:12]],
-                       cwd=folder, env={**os.environ, **QUIET}, check=True, stdout=subprocess.DEVNULL,
+        subprocess.run([sys.executable, "-W", "ignore", "-m", "rasa", "train", "--quiet", "--fixed-model-name",
+                        digest[:12]], cwd=folder, env={**os.environ, **QUIET}, check=True, stdout=subprocess.DEVNULL,
                        stderr=(folder / "train.log").open("w"))
     return model
 

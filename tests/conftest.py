@@ -74,7 +74,8 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                        env={**os.environ, "LC_ALL": "C"}, **as_user)  # type: ignore[call-overload]
 
     run(initdb, "-D", str(data), "-U", "warmline", "--auth=trust", "-E", "UTF8", "--no-sync")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=60 -c unix_socket_directories={folder}"
+    options = (f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=60 "
+               f"-c unix_socket_directories={folder}")
     run(pg_ctl, "-D", str(data), "-l", str(folder / "log"), "-w", "-o", options, "start")
     try:
         yield f"postgresql+psycopg2://warmline@127.0.0.1:{port}/postgres"

@@ -13,7 +13,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m warmline", description="Warmline (暖线): a customer-service desk.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="prepare what is missing, start everything, print the addresses")
-    commands.add_parser("prepare", help="migrate, load the demo shop, train if the training data changed; start nothing")
+    commands.add_parser("prepare", help="migrate, load the demo shop, train if needed; start nothing")
     commands.add_parser("migrate", help="bring the CRM store's schema up to date")
     commands.add_parser("demo", help="load the demo shop into an empty store")
     train = commands.add_parser("train", help="train the dialogue model if its data changed")

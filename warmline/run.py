@@ -33,7 +33,8 @@ def prepare(settings: Settings) -> None:
     from warmline import commands
     from warmline.training import needs_training
 
-    steps: list[tuple[str, Callable[[], object]]] = [("Bringing the CRM store up to date", lambda: commands.migrate(settings))]
+    steps: list[tuple[str, Callable[[], object]]] = [
+        ("Bringing the CRM store up to date", lambda: commands.migrate(settings))]
     if settings.demo:
         steps.append(("Loading the demo shop", lambda: commands.demo(settings)))
     if needs_training(settings):
@@ -56,8 +57,8 @@ def check_ports(settings: Settings) -> None:
             try:
                 probe.bind((host, port))
             except OSError as error:
-                raise CommandFailed(f"port {port} on {host} cannot be used ({error.strerror}); end what uses it or choose "
-                                    f"another with {PREFIX}{name}") from error
+                raise CommandFailed(f"port {port} on {host} cannot be used ({error.strerror}); "
+                                    f"end what uses it or choose another with {PREFIX}{name}") from error
 
 
 def run_all(settings: Settings) -> int:
@@ -97,7 +98,7 @@ def _announce_when_ready(settings: Settings, supervisor: object) -> None:
             _print_addresses(settings)
             return
         if time.monotonic() > deadline:
-            _say("warmline", f"still not ready after {READY_WITHIN:.0f} s: {', '.join(waiting)}; the logs above say why")
+            _say("warmline", f"not ready after {READY_WITHIN:.0f} s: {', '.join(waiting)}; the logs above say why")
             deadline += READY_WITHIN
         elif time.monotonic() - told > 10:
             told = time.monotonic()

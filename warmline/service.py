@@ -1,4 +1,4 @@
-"""The service: one ASGI app with the channels, the desk and the API, and the loops that keep messages and clocks going."""
+"""The service: one ASGI app with the channels, the desk and the API, and the loops behind them."""
 from __future__ import annotations
 
 import asyncio

@@ -41,7 +41,7 @@ class Settings:
     secret: str = setting("", "Signs visitors' and customers' tokens; made and kept in var/secrets.env when empty")
     http_token: str = setting("", "Bearer token of the HTTP channel; made and kept in var/secrets.env when empty")
     bot_token: str = setting("", "Token of the dialogue engine's API; made and kept in var/secrets.env when empty")
-    data_folder: Path = setting(Path("var"), "Where the database, secrets, outbox and trained models' marks are kept")
+    data_folder: Path = setting(Path("var"), "Where the database, secrets and outbox are kept")
     demo: bool = setting(True, "Load the demo shop into an empty store")
     demo_password: str = setting("warmline", "Password of the demo shop's six logins")
     secure_cookies: bool = setting(False, "Send cookies over HTTPS only; turn on behind TLS")

@@ -1,7 +1,7 @@
 """Starts the processes, prefixes their logs, restarts the one that dies, ends them all together.
 
-A child that dies is started again after 1, 2, 4 … 30 s; one that stayed up for a minute starts the count anew. Ctrl-C or
-SIGTERM ends every child: first politely, after a grace period by force. Children also die with the supervisor itself
+A child that dies is started again after 1, 2, 4 … 30 s; one that stayed up for a minute starts the count anew. Ctrl-C
+or SIGTERM ends every child: first politely, after a grace period by force. Children also die with the supervisor itself
 (a death signal on Linux), so that a killed supervisor leaves no port taken.
 """
 from __future__ import annotations
@@ -81,7 +81,8 @@ class Supervised:
         self.restarts += 1
         wait = backoff(self.restarts)
         self.restart_at = now + wait
-        self._say("warmline", f"{self.program.name} ended ({_how(self.process.returncode)}); starting it again in {wait:g} s")
+        how = _how(self.process.returncode)
+        self._say("warmline", f"{self.program.name} ended ({how}); starting it again in {wait:g} s")
 
     def signal(self, number: int) -> None:
         """Send a signal to the program and everything it started."""

@@ -39,9 +39,9 @@ def train_dialogue(settings: Settings, *, force: bool = False) -> bool:
     if not force and not needs_training(settings):
         return False
     made_from = fingerprint()
-    command = [sys.executable, "-W", "ignore", "-m", "rasa", "train", "--quiet", "--fixed-model-name", MODEL.stem.split(".")[0],
-               "--out", str(MODEL.parent), "--domain", "domain.yml", "--config", "config.yml",
-               "--data", "data/nlu", "data/rules", "data/stories"]
+    command = [sys.executable, "-W", "ignore", "-m", "rasa", "train", "--quiet",
+               "--fixed-model-name", MODEL.name.split(".")[0], "--out", str(MODEL.parent),
+               "--domain", "domain.yml", "--config", "config.yml", "--data", "data/nlu", "data/rules", "data/stories"]
     done = subprocess.run(command, cwd=ROOT, env=_environment(settings), check=False, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0 or not MODEL.exists():

@@ -15,7 +15,8 @@ NAMES = [PREFIX + f.name.upper() for f in fields(Settings)]
 
 @pytest.mark.parametrize("document", [".env.example", "docs/reference/settings.md"])
 def test_every_setting_is_documented_and_nothing_else_is(document: str) -> None:
-    told = set(re.findall(r"^(?:# |\| `)(WARMLINE_[A-Z_]+)", (ROOT / document).read_text(encoding="utf8"), re.MULTILINE))
+    text = (ROOT / document).read_text(encoding="utf8")
+    told = set(re.findall(r"^(?:# |\| `)(WARMLINE_[A-Z_]+)", text, re.MULTILINE))
     assert told == set(NAMES)
 
 

@@ -56,7 +56,8 @@ def test_children_die_with_a_killed_supervisor() -> None:
 import sys, os
 from warmline.supervisor import Program, Supervisor
 child = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
-s = Supervisor([Program("c", [sys.executable, "-c", child], dict(os.environ))], lambda name, line: print(line, flush=True))
+program = Program("c", [sys.executable, "-c", child], dict(os.environ))
+s = Supervisor([program], lambda name, line: print(line, flush=True))
 s.start(); s.run()
 """
     root = Path(__file__).resolve().parent.parent.parent

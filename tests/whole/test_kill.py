@@ -14,8 +14,8 @@ from tests.whole.conftest import HTTP_TOKEN, Whole
 
 pytestmark = pytest.mark.processes
 CUSTOMERS, EACH = 20, 10
-TEXTS = ("你好", "怎么退货", "what are your opening hours", "羊毛毯可以机洗吗", "积分怎么算的", "谢谢", "how long is the warranty",
-         "可以用花呗付款吗", "what can you do", "送到西藏要几天")
+TEXTS = ("你好", "怎么退货", "what are your opening hours", "羊毛毯可以机洗吗", "积分怎么算的", "谢谢",
+         "how long is the warranty", "可以用花呗付款吗", "what can you do", "送到西藏要几天")
 
 
 @pytest.mark.parametrize("victim", ["bot", "actions", "service"])
@@ -70,7 +70,8 @@ def test_every_message_is_answered_once_though_a_process_is_killed(whole: Whole,
             by_sender.setdefault(message.identity_id, []).append(message.channel_message_id)
         assert all(ids == sorted(ids, key=lambda i: int(i.rsplit("-", 1)[1])) for ids in by_sender.values())
         failed = session.execute(
-            select(func.count()).select_from(Message).where(Message.conversation_id.in_({m.conversation_id for m in incoming}),
-                                                            Message.delivery_state == "failed")).scalar_one()
+            select(func.count()).select_from(Message)
+            .where(Message.conversation_id.in_({m.conversation_id for m in incoming}),
+                   Message.delivery_state == "failed")).scalar_one()
         assert failed == 0
     whole.wait_ready()
