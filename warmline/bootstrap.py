@@ -5,11 +5,14 @@
 Finds Python 3.10, creates `.venv`, installs exactly what the lock files pin and compiles it to bytecode (Rasa starts
 twice as fast so). Does nothing when the lock files have not changed since.
 """
+from __future__ import annotations
+
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,7 +26,7 @@ MISSING = """Warmline needs Python 3.10, and found none (Rasa 3.6 runs on no new
 then run the command again. A Python elsewhere can be named: WARMLINE_PYTHON=/path/to/python3.10 make run"""
 
 
-def version_of(program):
+def version_of(program: str | Path) -> tuple[int, ...] | None:
     """The (major, minor) version of a Python, or None where it does not run."""
     try:
         answer = subprocess.run([str(program), "-c", "import sys, venv, ensurepip; print(*sys.version_info[:2])"],
@@ -33,7 +36,7 @@ def version_of(program):
         return None
 
 
-def candidates():
+def candidates() -> Iterator[str]:
     """Where a Python 3.10 may be, most explicit first."""
     named = os.environ.get("WARMLINE_PYTHON")
     if named:
@@ -55,7 +58,7 @@ def candidates():
             yield answer.stdout.decode().strip()
 
 
-def find_python():
+def find_python() -> str:
     """A Python 3.10 that can make virtual environments; ends the program with clear words when there is none."""
     for candidate in candidates():
         if version_of(candidate) == WANTED:
@@ -63,7 +66,7 @@ def find_python():
     sys.exit(MISSING)
 
 
-def install(locks, mark):
+def install(locks: Sequence[Path], mark: Path) -> None:
     """Install the lock files into `.venv`, unless `mark` says that these very ones are there."""
     digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()
     if PYTHON.exists() and mark.exists() and mark.read_text() == digest:
@@ -82,7 +85,7 @@ def install(locks, mark):
     mark.write_text(digest)
 
 
-def main():
+def main() -> None:
     """Install what the command line asks for."""
     locks = [ROOT / "requirements.lock"]
     mark = VENV / "installed"

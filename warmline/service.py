@@ -72,7 +72,7 @@ def run_service(settings: Settings) -> int:
     set_up_logs(settings.log_level)
     store = Store(settings.database_url, **_pool(settings))
     uvicorn.run(make_app(settings, store), host=settings.host, port=settings.port, log_config=None, access_log=False,
-                server_header=False, proxy_headers=False, timeout_graceful_shutdown=5)
+                server_header=False, proxy_headers=False, ws="none", timeout_graceful_shutdown=5)
     store.close()
     return 0
 

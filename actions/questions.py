@@ -1,0 +1,147 @@
+"""Answers questions from the knowledge articles, and says so honestly where there is none."""
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from actions.base import HAND_OVER, ShopAction
+from actions.complaints import complaint_number_in
+from actions.order_choice import number_in_message
+from actions.reading import likeness, wants_other_one
+from actions.requests import correct_request
+from actions.turn import Turn
+from actions.wording import tier_name
+from crm_store.models import ArticlePassage, KnowledgeArticle
+from crm_store.queries.knowledge import article, articles_about
+from crm_store.rules.escalation import DEFAULT_THRESHOLDS, reason_to_escalate
+from crm_store.services.points import tier_standing
+
+# Cosines of the encoder: an article about what was asked is rarely below the first, and one about something else
+# rarely above the second.
+LEAST_SCORE = 0.45
+CLOSE_ENOUGH = 0.70
+OWN_INTENT_BONUS = 0.08  # an article written for this intent wins over a slightly nearer one that was not
+NOT_UNDERSTOOD = "not_understood"
+
+
+class ActionAnswerQuestion(ShopAction):
+    """Answers with the nearest article, and names it."""
+
+    called = "action_answer_question"
+
+    def act(self, turn: Turn) -> None:
+        """Prefer the intent's own articles; below the threshold say that there is no answer."""
+        found = best_article(turn)
+        if found is None:
+            not_answered(turn, "utter_no_answer")
+            return
+        tell_article(turn, found)
+        if turn.intent == "ask_points_rules" and turn.customer is not None:
+            standing = tier_standing(turn.session, turn.customer.id, turn.now)
+            turn.say("utter_answer_tier_multiplier", tier=tier_name(standing.tier, turn.language),
+                     multiplier=f"{standing.tier.multiplier.normalize():f}")
+        if turn.intent == "ask_return_policy" and turn.tracker.active_loop_name is None:
+            turn.say("utter_offer_return")
+            turn.remember(offer="request_return")
+
+
+class ActionNotUnderstood(ShopAction):
+    """Says that the message was not understood; three in a row bring a person (the escalation policy sees to it)."""
+
+    called = "action_not_understood"
+
+    def act(self, turn: Turn) -> None:
+        """A message that is very near to an article is answered after all."""
+        near = [row for row in turn.message.get("articles") or [] if row["score"] >= CLOSE_ENOUGH]
+        found = article(turn.session, near[0]["slug"]) if near else None
+        if found is not None:
+            tell_article(turn, found)
+            return
+        not_answered(turn, "utter_not_understood" if lost_before(turn) == 0 else "utter_not_understood_again")
+
+
+class ActionDefaultFallback(ActionNotUnderstood):
+    """What Rasa runs where no rule fits."""
+
+    called = "action_default_fallback"
+
+
+class ActionTakeDetail(ShopAction):
+    """A detail that nobody asked for: an order's number means its status, a complaint's number how it stands."""
+
+    called = "action_take_detail"
+
+    def act(self, turn: Turn) -> None:
+        """Otherwise ask what it is for."""
+        if wants_other_one(turn.text) and correct_request(turn):
+            return
+        if number_in_message(turn) is not None:
+            turn.then("order_status_form")
+        elif complaint_number_in(turn) is not None:
+            turn.then("action_complaint_status")
+        else:
+            turn.say("utter_detail_for_what")
+
+
+def best_article(turn: Turn) -> KnowledgeArticle | None:
+    """The article that answers, or None."""
+    named = turn.entity("article")
+    if named is not None:
+        return article(turn.session, named)
+    near = turn.message.get("articles") or []
+    own = articles_about(turn.session, turn.intent or "")
+    if not near:  # the encoder is not there
+        return most_alike(turn, own)
+    mine = {row.slug for row in own}
+    scored = sorted(((row["score"] + OWN_INTENT_BONUS * (row["slug"] in mine), row["slug"]) for row in near), reverse=True)
+    score, slug = scored[0]
+    return article(turn.session, slug) if score >= LEAST_SCORE else None
+
+
+def most_alike(turn: Turn, own: list[KnowledgeArticle]) -> KnowledgeArticle | None:
+    """Of the intent's own articles the one whose title or questions share most signs with the message."""
+    if len(own) < 2:
+        return own[0] if own else None
+    texts = turn.session.execute(
+        sa.select(ArticlePassage.article_id, ArticlePassage.text).where(
+            ArticlePassage.article_id.in_([each.id for each in own]), ArticlePassage.language == turn.language))
+    best = max(texts, key=lambda row: likeness(turn.text, row.text), default=None)
+    return own[0] if best is None else next(each for each in own if each.id == best.article_id)
+
+
+def tell_article(turn: Turn, found: KnowledgeArticle) -> None:
+    """Say the article's text and its title."""
+    chinese = turn.language == "zh"
+    turn.say("utter_answer", body=found.body_zh if chinese else found.body_en,
+             title=found.title_zh if chinese else found.title_en)
+
+
+def not_answered(turn: Turn, response: str) -> None:
+    """Say that there is no answer and remember it; the third time in a row brings a person instead."""
+    lost = lost_before(turn) + 1
+    turn.remember(not_understood=str(turn.message_id))
+    if reason_to_escalate(intent=None, angers=(), thresholds=DEFAULT_THRESHOLDS, misunderstood_in_a_row=lost,
+                          forms_abandoned=0) is not None:
+        turn.remember(handover_reason="stuck")
+        turn.then(HAND_OVER)
+        return
+    turn.say(response)
+    turn.remember(offer="request_human")
+
+
+def lost_before(turn: Turn) -> int:
+    """How many messages in a row before this one the bot could not answer, since the last handoff."""
+    turns: list[bool] = []
+    for event in turn.tracker.events:
+        if event["event"] == "user":
+            turns.append(False)
+        elif event["event"] == "slot" and event["value"] and turns:
+            if event["name"] == NOT_UNDERSTOOD:
+                turns[-1] = True
+            elif event["name"] == "handover_reason":
+                turns = []
+    lost = 0
+    for not_understood in reversed(turns[:-1]):
+        if not not_understood:
+            break
+        lost += 1
+    return lost

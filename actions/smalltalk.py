@@ -1,0 +1,52 @@
+"""Greets a customer by name, with what is open, and keeps what they suggest."""
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from actions.base import ShopAction
+from actions.turn import Turn
+from actions.wording import what_is_in
+from crm_store.models import Feedback
+from crm_store.queries.customers import open_matters
+
+
+class ActionGreet(ShopAction):
+    """Greets by name; an open complaint, a parcel under way or points about to lapse are brought up once."""
+
+    called = "action_greet"
+
+    def act(self, turn: Turn) -> None:
+        """One matter at most: a greeting is not a report."""
+        if turn.customer is None:
+            turn.say("utter_greet_guest")
+            return
+        turn.say("utter_greet", name=turn.customer.name)
+        told = set(str(turn.slot("mentioned") or "").split())
+        matters = open_matters(turn.session, turn.customer.id, turn.identity.id, turn.now)
+        for ticket in matters.open_complaints:
+            if ticket.number not in told:
+                turn.say("utter_greet_complaint", number=ticket.number)
+                turn.remember(mentioned=" ".join(sorted({*told, ticket.number})))
+                return
+        for order in matters.parcels_under_way:
+            if order.number not in told:
+                turn.say("utter_greet_parcel", number=order.number, what=what_is_in(order, turn.language))
+                turn.remember(mentioned=" ".join(sorted({*told, order.number})), last_order=order.number)
+                return
+
+
+class ActionKeepFeedback(ShopAction):
+    """Keeps a suggestion or praise as it was said."""
+
+    called = "action_keep_feedback"
+    writes = True
+
+    def act(self, turn: Turn) -> None:
+        """Once for each message."""
+        key = f"feedback:message:{turn.message_id}"
+        known = turn.session.scalar(sa.select(Feedback.id).where(Feedback.idempotency_key == key))
+        if known is None:
+            turn.session.add(Feedback(
+                customer_id=turn.identity.customer_id, conversation_id=turn.conversation_id, text=turn.text,
+                created_at=turn.now, idempotency_key=key))
+        turn.say("utter_feedback_kept")

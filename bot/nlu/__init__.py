@@ -1,0 +1,1 @@
+"""Reading a message: language, script, entities, intent, sentiment."""

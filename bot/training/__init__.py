@@ -1,0 +1,1 @@
+"""Trains the text encoder. Needs PyTorch; nothing here is imported when Warmline runs."""

@@ -1,0 +1,1 @@
+"""Queries: read models for the pages and the bot; they change nothing."""

@@ -1,0 +1,1 @@
+"""Services: verbs over one session that the caller opens and commits."""

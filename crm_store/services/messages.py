@@ -1,0 +1,231 @@
+"""Takes messages in and hands messages out: the conversation log is the queue."""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from crm_store.errors import InvalidMessage
+from crm_store.models import ChannelIdentity, Conversation, Customer, Message
+from crm_store.models.customers import CHANNELS, LANGUAGES
+from crm_store.rules.text import clean_identifier, clean_text, language_of
+from crm_store.services import ratings, sla
+from crm_store.services.handoff import OWNED_BY_HUMANS, REOPEN_WITHIN
+from crm_store.services.locking import lock_conversation
+
+OFFERING_MESSAGES = 8  # how far back a button still counts
+PAYLOAD_LIMIT = 500
+
+
+@dataclass(frozen=True)
+class Received:
+    """What became of an incoming message. ``duplicate``: it had been stored before, and nothing was changed."""
+
+    message: Message
+    conversation: Conversation
+    duplicate: bool
+
+
+def receive_message(
+    session: Session, *, channel: str, external_id: str, text: str, channel_message_id: str, now: datetime,
+    payload: str | None = None, language_hint: str | None = None,
+) -> Received:
+    """Store a customer's message in their current conversation; the bot or a human answers later.
+
+    The current conversation is the newest; one that was resolved more than 72 hours ago is left alone and a new one
+    begins, one resolved later is reopened with the bot and keeps its agent. The same ``channel_message_id`` again
+    changes nothing. A rating by button is recorded at once and needs no turn of the bot.
+
+    Args:
+        session: the unit of work.
+        channel: "web", "http" or "telegram".
+        external_id: the sender's id on the channel.
+        text: what they wrote, or the title of the button they pressed.
+        channel_message_id: the channel's id of this message, unique for the sender.
+        now: when it came in.
+        payload: of the button they say they pressed; kept only if this conversation offered it.
+        language_hint: "zh" or "en" from the channel, used until the language is known better.
+
+    Raises:
+        InvalidMessage: ``field`` names what cannot be accepted and ``reason`` says why.
+    """
+    if channel not in CHANNELS:
+        raise InvalidMessage(field="channel", reason="invalid")
+    external_id = clean_identifier(external_id, "external_id")
+    channel_message_id = clean_identifier(channel_message_id, "channel_message_id")
+    written = _clean_or_none(text) if payload else clean_text(text)
+    identity = _identity(session, channel, external_id, now)
+    stored = session.execute(
+        select(Message).where(Message.identity_id == identity.id, Message.channel_message_id == channel_message_id)
+    ).scalar_one_or_none()
+    if stored is not None:
+        return Received(stored, session.get(Conversation, stored.conversation_id), duplicate=True)
+
+    newest = _newest_conversation(session, identity.id)
+    button = _offered_button(session, newest, payload, written)
+    if written is None or (button and written == button["payload"]):
+        written = clean_text(button["title"] if button else text)
+    score = ratings.score_in(button["payload"]) if button else None
+    if score is not None and newest is not None and newest.status == "resolved":
+        message = _store(session, newest, identity, written, button, channel_message_id, now)
+        ratings.rate_conversation(session, newest, message, score, now)
+        return Received(message, newest, duplicate=False)
+    conversation = _current(session, newest, identity, written, language_hint, now)
+    message = _store(session, conversation, identity, written, button, channel_message_id, now)
+    if conversation.status in OWNED_BY_HUMANS:
+        sla.customer_wrote(session, conversation, now)
+    return Received(message, conversation, duplicate=False)
+
+
+def replies_to(session: Session, message_id: int) -> list[Message]:
+    """What was answered to a message, in the order to say it; nothing that was dropped."""
+    return list(session.execute(
+        select(Message).where(Message.in_reply_to_id == message_id, Message.direction == "outgoing", _not_dropped())
+        .order_by(Message.position, Message.id)
+    ).scalars())
+
+
+def outgoing_after(session: Session, identity_id: int, after_id: int, limit: int = 200) -> list[Message]:
+    """Messages to an identity with an id above ``after_id``, oldest first, over all of its conversations."""
+    return list(session.execute(
+        select(Message).where(Message.identity_id == identity_id, Message.id > after_id,
+                              Message.direction == "outgoing", _not_dropped())
+        .order_by(Message.id).limit(limit)
+    ).scalars())
+
+
+def history(session: Session, identity_id: int, limit: int = 200) -> list[Message]:
+    """The newest ``limit`` messages from and to an identity, oldest first; no notes, nothing dropped."""
+    newest = session.execute(
+        select(Message).where(Message.identity_id == identity_id, Message.direction != "note", _not_dropped())
+        .order_by(Message.id.desc()).limit(limit)
+    ).scalars()
+    return list(newest)[::-1]
+
+
+def mark_delivered(session: Session, message_ids: Iterable[int], now: datetime) -> None:
+    """Note that the channel took these messages; the first time counts."""
+    wanted = list(message_ids)
+    if wanted:
+        session.execute(
+            sa.update(Message).where(Message.id.in_(wanted), Message.delivery_state == "queued")
+            .values(delivery_state="delivered", delivered_at=now).execution_options(synchronize_session=False)
+        )
+
+
+def _not_dropped() -> Any:
+    return sa.or_(Message.delivery_state.is_(None), Message.delivery_state != "dropped")
+
+
+def _clean_or_none(text: str) -> str | None:
+    """The cleaned text, or None where it is empty: a button may come without words."""
+    try:
+        return clean_text(text)
+    except InvalidMessage as error:
+        if error.data["reason"] == "empty":
+            return None
+        raise
+
+
+def _identity(session: Session, channel: str, external_id: str, now: datetime) -> ChannelIdentity:
+    """The sender, locked (on PostgreSQL) so that messages of one sender are stored one after the other."""
+    found = select(ChannelIdentity).where(
+        ChannelIdentity.channel == channel, ChannelIdentity.external_id == external_id
+    ).with_for_update(key_share=True).execution_options(populate_existing=True)
+    identity: ChannelIdentity | None = session.execute(found).scalar_one_or_none()
+    if identity is None:
+        insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+        session.execute(
+            insert(ChannelIdentity.__table__).values(channel=channel, external_id=external_id, created_at=now)
+            .on_conflict_do_nothing()
+        )
+        identity = session.execute(found).scalar_one()
+    assert identity is not None
+    return identity
+
+
+def _newest_conversation(session: Session, identity_id: int) -> Conversation | None:
+    conversation_id = session.execute(
+        select(Conversation.id).where(Conversation.identity_id == identity_id)
+        .order_by(Conversation.id.desc()).limit(1)
+    ).scalar_one_or_none()
+    return None if conversation_id is None else lock_conversation(session, conversation_id)
+
+
+def _current(session: Session, newest: Conversation | None, identity: ChannelIdentity, text: str,
+             language_hint: str | None, now: datetime) -> Conversation:
+    if newest is not None and newest.status != "resolved":
+        if newest.customer_id is None:
+            newest.customer_id = identity.customer_id
+        return newest
+    if newest is not None and newest.resolved_at is not None and now - newest.resolved_at <= REOPEN_WITHIN:
+        newest.status, newest.version, newest.resolved_at = "pending", newest.version + 1, None
+        return newest
+    conversation = Conversation(
+        identity_id=identity.id, customer_id=identity.customer_id, channel=identity.channel,
+        language=_first_language(session, identity, text, language_hint), created_at=now, updated_at=now,
+        status="pending", version=1,
+    )
+    session.add(conversation)
+    session.flush()
+    return conversation
+
+
+def _first_language(session: Session, identity: ChannelIdentity, text: str, hint: str | None) -> str:
+    known = language_of(text) or (hint if hint in LANGUAGES else None) or identity.language
+    if known is None and identity.customer_id is not None:
+        known = session.execute(
+            select(Customer.language).where(Customer.id == identity.customer_id)).scalar_one_or_none()
+    return known or "zh"
+
+
+def _offered_button(session: Session, conversation: Conversation | None, payload: str | None,
+                    text: str | None) -> dict[str, str] | None:
+    """The button that was pressed, if one of the last messages to the customer really offered it."""
+    wanted = payload or (text if text and text.startswith("/") else None)
+    if conversation is None or wanted is None or len(wanted) > PAYLOAD_LIMIT:
+        return None
+    offers = session.execute(
+        select(Message.buttons).where(
+            Message.conversation_id == conversation.id, Message.direction == "outgoing",
+            Message.author.in_(("bot", "system")), _not_dropped())
+        .order_by(Message.id.desc()).limit(OFFERING_MESSAGES)
+    ).scalars()
+    for buttons in offers:
+        for button in buttons:
+            if _same_payload(button["payload"], wanted):
+                return dict(button)
+    return None
+
+
+def _same_payload(offered: str, wanted: str) -> bool:
+    """Whether two payloads are the same, however their JSON is spaced."""
+    if offered == wanted:
+        return True
+    (intent, _, details), (wanted_intent, _, wanted_details) = offered.partition("{"), wanted.partition("{")
+    if intent != wanted_intent or not details or not wanted_details:
+        return False
+    try:
+        return bool(json.loads("{" + details) == json.loads("{" + wanted_details))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _store(session: Session, conversation: Conversation, identity: ChannelIdentity, text: str,
+           button: dict[str, str] | None, channel_message_id: str, now: datetime) -> Message:
+    message = Message(
+        conversation_id=conversation.id, identity_id=identity.id, direction="incoming", author="customer", text=text,
+        payload=button["payload"] if button else None, channel_message_id=channel_message_id, created_at=now,
+        buttons=[], position=0,
+    )
+    session.add(message)
+    conversation.last_customer_message_at = conversation.updated_at = now
+    session.flush()
+    return message

@@ -1,0 +1,114 @@
+"""The sentences that services themselves say to customers and agents, in both languages."""
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+SENTENCES: dict[str, dict[str, str]] = {
+    "coming_by": {
+        "zh": "正在为您转接人工客服，{by}前会有同事联系您。您的工单号是 {number}。",
+        "en": "I am handing you over to a colleague, who will be with you by {by}. Your ticket number is {number}.",
+    },
+    "coming_soon": {
+        "zh": "正在为您转接人工客服，同事会尽快联系您。您的工单号是 {number}。",
+        "en": "I am handing you over to a colleague, who will be with you as soon as possible. "
+              "Your ticket number is {number}.",
+    },
+    "coming_after_opening": {
+        "zh": "现在是非工作时间，人工客服{opens}上班，{by}前会有同事联系您。您的工单号是 {number}。",
+        "en": "Our desk is closed now and opens at {opens}. A colleague will be with you by {by}. "
+              "Your ticket number is {number}.",
+    },
+    "sorry_angry": {
+        "zh": "非常抱歉给您带来这么糟糕的体验，您的心情我们完全理解。",
+        "en": "I am very sorry about this. You have every reason to be upset.",
+    },
+    "sorry_major": {
+        "zh": "非常抱歉，您反映的情况很严重，我们会马上安排专人处理。",
+        "en": "I am very sorry. This is serious, and a senior colleague will take care of it right away.",
+    },
+    "sorry_stuck": {
+        "zh": "抱歉，我没能帮上您的忙。",
+        "en": "I am sorry that I could not help you with this.",
+    },
+    "sorry_system": {
+        "zh": "抱歉，我们的系统出了点问题，没能处理您的消息。",
+        "en": "I am sorry, something went wrong on our side and your message could not be answered.",
+    },
+    "empathy": {
+        "zh": "很抱歉让您不愉快了，我理解您的心情。",
+        "en": "I am sorry for the trouble, and I understand how frustrating this is.",
+    },
+    "talk_to_person": {"zh": "转人工客服", "en": "Talk to a person"},
+    "rate_question": {
+        "zh": "您的问题已处理完毕。请为这次服务打分：",
+        "en": "Your request has been resolved. How would you rate our service this time?",
+    },
+    "rate_5": {"zh": "5 · 非常满意", "en": "5 · Excellent"},
+    "rate_4": {"zh": "4 · 满意", "en": "4 · Good"},
+    "rate_3": {"zh": "3 · 一般", "en": "3 · Okay"},
+    "rate_2": {"zh": "2 · 不满意", "en": "2 · Poor"},
+    "rate_1": {"zh": "1 · 很不满意", "en": "1 · Very poor"},
+    "rate_thanks": {"zh": "感谢您的评价！", "en": "Thank you for your rating!"},
+    "rate_low_by": {
+        "zh": "很抱歉没能让您满意。我们的主管会重新跟进，{by}前联系您。您的工单号是 {number}。",
+        "en": "I am sorry that we did not meet your expectations. Our team lead will look into it and be with you by "
+              "{by}. Your ticket number is {number}.",
+    },
+    "rate_low": {
+        "zh": "很抱歉没能让您满意。我们的主管会重新跟进并尽快联系您。您的工单号是 {number}。",
+        "en": "I am sorry that we did not meet your expectations. Our team lead will look into it and be with you as "
+              "soon as possible. Your ticket number is {number}.",
+    },
+    "handed_back": {
+        "zh": "接下来由智能助手继续为您服务，需要人工客服请随时告诉我。",
+        "en": "Our assistant is here for you again. Just say so if you would like to talk to a person.",
+    },
+    "complaint_taken_up": {
+        "zh": "您的投诉 {number} 已由 {name} 受理。",
+        "en": "{name} has taken up your complaint {number}.",
+    },
+    "complaint_proposal": {
+        "zh": "您的投诉 {number} 已有处理方案，请查看 {name} 发来的消息。",
+        "en": "There is a proposal for your complaint {number}; please see {name}'s message.",
+    },
+    "complaint_resolved": {
+        "zh": "您的投诉 {number} 已处理完毕。",
+        "en": "Your complaint {number} has been resolved.",
+    },
+    "note_handover": {"zh": "转人工：{reason}。\n{summary}", "en": "Handed over: {reason}.\n{summary}"},
+    "note_take_over": {"zh": "{name} 接管了对话。", "en": "{name} took over the conversation."},
+    "note_low_rating": {"zh": "客户评分 {score}，重新打开。", "en": "Rated {score} by the customer; reopened."},
+    "reason_asked": {"zh": "客户要求人工", "en": "the customer asked for a person"},
+    "reason_anger": {"zh": "客户情绪激动", "en": "the customer is angry"},
+    "reason_major_complaint": {"zh": "重大投诉", "en": "major complaint"},
+    "reason_stuck": {"zh": "机器人没能解决", "en": "the bot got stuck"},
+    "reason_system": {"zh": "系统故障", "en": "a system failure"},
+    "anger_of": {"zh": "（愤怒值 {anger:.2f}）", "en": " (anger {anger:.2f})"},
+}
+SORRY = {"anger": "sorry_angry", "major_complaint": "sorry_major", "stuck": "sorry_stuck", "system": "sorry_system"}
+_MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+           "November", "December")
+
+
+def say(sentence: str, language: str, **values: Any) -> str:
+    """A sentence in "zh" or "en" (anything else reads as "en") with its values filled in."""
+    return SENTENCES[sentence]["zh" if language == "zh" else "en"].format(**values)
+
+
+def tell_time(at: datetime, now: datetime, time_zone: str, language: str) -> str:
+    """A time as people say it in ``time_zone``: the hour where it is today, with the day before it otherwise."""
+    zone = ZoneInfo(time_zone)
+    local, today = at.astimezone(zone), now.astimezone(zone).date()
+    hour = f"{local:%H:%M}"
+    if local.date() == today:
+        return f" {hour} " if language == "zh" else hour
+    if language == "zh":
+        return f" {local.month}月{local.day}日 {hour} "
+    return f"{hour} on {local.day} {_MONTHS[local.month - 1]}"
+
+
+def join_sentences(language: str, *sentences: str) -> str:
+    """Sentences one after the other, with a space between where the language has one."""
+    return ("" if language == "zh" else " ").join(sentence for sentence in sentences if sentence)

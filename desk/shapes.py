@@ -1,0 +1,283 @@
+"""The shapes of the desk's JSON API: what it takes and what it gives."""
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Literal
+
+from pydantic import BaseModel, Extra, Field
+
+from crm_store.rules.text import MESSAGE_LIMIT
+
+CAUSES = ("solved", "explained", "compensated", "no_answer", "not_ours", "spam")
+
+
+class Taken(BaseModel):
+    """A request body; fields it does not know are refused."""
+
+    class Config:
+        extra = Extra.forbid
+
+
+class LoginIn(Taken):
+    """Who logs in."""
+
+    login: str = Field(min_length=1, max_length=60)
+    password: str = Field(min_length=1, max_length=200)
+
+
+class TextIn(Taken):
+    """A reply or a note."""
+
+    text: str = Field(min_length=1, max_length=MESSAGE_LIMIT, description="Plain text; blank text is refused")
+
+
+class ResolveIn(Taken):
+    """How the conversation ended."""
+
+    cause: Literal["solved", "explained", "compensated", "no_answer", "not_ours", "spam"] = "solved"
+
+
+class SnoozeIn(Taken):
+    """Until when to wait; for the customer's next message where it is left out."""
+
+    until: datetime | None = Field(None, description="With its offset from UTC")
+
+
+class AvailabilityIn(Taken):
+    """Whether the agent takes new conversations."""
+
+    available: bool
+
+
+class ProblemOut(BaseModel):
+    """Every refusal."""
+
+    error: str = Field(description="Names the refusal for programs")
+    message: str = Field(description="Says it to people")
+    field: str | None = Field(None, description="The field that cannot be accepted")
+    owner: str | None = Field(None, description="With 409: who has the conversation; null is the bot")
+
+
+class AgentOut(BaseModel):
+    """An agent."""
+
+    id: int
+    login: str
+    name: str
+    role: Literal["agent", "lead", "manager", "admin"]
+    team: str
+    languages: list[str]
+    capacity: int
+    available: bool
+    interface_language: Literal["zh", "en"]
+
+
+class LoginOut(BaseModel):
+    """A new session."""
+
+    token: str
+    agent: AgentOut
+
+
+class MeOut(BaseModel):
+    """Who is logged in."""
+
+    agent: AgentOut
+
+
+class PersonOut(BaseModel):
+    """A colleague, as others see them."""
+
+    id: int
+    name: str
+
+
+class QueueRowOut(BaseModel):
+    """A conversation that waits for a human."""
+
+    conversation_id: int
+    ticket_number: str | None
+    kind: str | None
+    grade: str | None
+    reason: str | None
+    customer_name: str | None
+    tier: str | None
+    channel: str
+    language: str
+    anger: float | None
+    valence: str | None
+    due_at: datetime | None
+    promise: str | None
+    breached: bool
+    assignee_id: int | None
+    assignee_name: str | None
+    last_text: str
+    last_at: datetime | None
+    status: str
+    version: int
+
+
+class CountsOut(BaseModel):
+    """How many conversations each view of the queue has."""
+
+    mine: int
+    all: int
+    due: int
+
+
+class QueueOut(BaseModel):
+    """The queue, the next due first."""
+
+    view: Literal["all", "mine", "due"]
+    counts: CountsOut
+    conversations: list[QueueRowOut]
+
+
+class ConversationOut(BaseModel):
+    """A conversation and who has it."""
+
+    id: int
+    status: Literal["pending", "open", "snoozed", "resolved"]
+    version: int
+    owner: Literal["bot", "human"]
+    assignee: PersonOut | None
+    channel: str
+    language: str
+    anger: float | None
+    customer_name: str | None
+    created_at: datetime
+    updated_at: datetime
+    resolved_at: datetime | None
+
+
+class ButtonOut(BaseModel):
+    """A quick reply that was offered."""
+
+    title: str
+    payload: str
+
+
+class ArticleOut(BaseModel):
+    """An article the bot thought near."""
+
+    slug: str
+    score: float | None
+
+
+class UnderstoodOut(BaseModel):
+    """What the bot read in a message."""
+
+    intent: str | None
+    confidence: float | None
+    language: str | None
+    articles: list[ArticleOut]
+
+
+class MessageOut(BaseModel):
+    """A message or a note; a note is never sent."""
+
+    id: int
+    direction: Literal["incoming", "outgoing", "note"]
+    author: Literal["customer", "bot", "agent", "system"]
+    agent: PersonOut | None
+    text: str
+    buttons: list[ButtonOut]
+    created_at: datetime
+    understood: UnderstoodOut | None
+    anger: float | None
+    valence: str | None
+    delivery_state: str | None
+
+
+class ClockOut(BaseModel):
+    """A promise."""
+
+    promise: str
+    due_at: datetime
+    state: str
+
+
+class TicketOut(BaseModel):
+    """A ticket of the conversation."""
+
+    number: str
+    kind: str
+    grade: str | None
+    status: str
+    reason: str | None
+    summary: str
+    clocks: list[ClockOut]
+
+
+class OrderOut(BaseModel):
+    """An order of the customer."""
+
+    number: str
+    status: str
+    total_fen: int
+    placed_at: datetime
+
+
+class ComplaintOut(BaseModel):
+    """A complaint of the customer."""
+
+    number: str
+    status: str
+    grade: str | None
+    summary: str
+    opened_at: datetime
+
+
+class IdentityOut(BaseModel):
+    """A channel on which the customer is known."""
+
+    channel: str
+    external_id: str
+
+
+class MoodOut(BaseModel):
+    """The highest anger of a day."""
+
+    day: date
+    anger: float
+
+
+class CustomerOut(BaseModel):
+    """The customer's card; personal data is masked below managers."""
+
+    id: int
+    number: str
+    name: str
+    tier: str
+    language: str
+    points: int
+    spend_365_fen: int
+    phone: str | None
+    email: str | None
+    address: str | None
+    orders: list[OrderOut]
+    complaints: list[ComplaintOut]
+    mood: list[MoodOut]
+    consents: dict[str, bool | None]
+    identities: list[IdentityOut]
+
+
+class ThreadOut(BaseModel):
+    """A conversation with all there is to it."""
+
+    conversation: ConversationOut
+    messages: list[MessageOut]
+    customer: CustomerOut | None
+    tickets: list[TicketOut]
+
+
+class ActionOut(BaseModel):
+    """The conversation after what was done to it."""
+
+    conversation: ConversationOut
+
+
+class WrittenOut(ActionOut):
+    """What was written, and the conversation after it."""
+
+    message: MessageOut

@@ -1,0 +1,109 @@
+"""Knocks at the bot's door: one message in, its replies and what was understood out.
+
+BotError
+├── BotUnreachable    nothing answered, or it answered that it cannot now: the same message may be tried again
+└── BotRefused        it will never take this message
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from crm_store.services.dispatch import Reply, Turn, Understood
+
+DOOR = "/webhooks/warmline/messages"
+CONNECT_TIMEOUT = 2.0
+CONNECTIONS = 64
+
+
+class BotError(Exception):
+    """The bot did not take a message."""
+
+
+class BotUnreachable(BotError):
+    """The bot could not be reached or cannot answer now."""
+
+
+class BotRefused(BotError):
+    """The bot does not accept this message, however often it is sent."""
+
+
+@dataclass(frozen=True)
+class BotAnswer:
+    """What the bot says to a message, and what it read in it."""
+
+    replies: tuple[Reply, ...] = ()
+    understood: Understood | None = None
+
+
+class BotClient:
+    """The bot behind its address, over connections that are kept open."""
+
+    def __init__(self, url: str, token: str, timeout: float) -> None:
+        """Connect lazily.
+
+        Args:
+            url: base URL of the dialogue engine.
+            token: shown as bearer token.
+            timeout: seconds until an answer counts as not coming.
+        """
+        self._url = url.rstrip("/") + DOOR
+        self._client = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)), trust_env=False,
+            limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS))
+
+    async def take_turn(self, turn: Turn) -> BotAnswer:
+        """Hand a message over and wait for the answer. The same message again gets the same answer.
+
+        Raises:
+            BotUnreachable: connection refused or lost, timeout, an answer of 5xx or 401, or one nobody can read.
+            BotRefused: any other answer of 4xx.
+        """
+        body = {"conversation_id": turn.conversation_id, "message_id": turn.message_id, "text": turn.text,
+                "payload": turn.payload, "mode": turn.mode, "context": turn.context}
+        try:
+            response = await self._client.post(self._url, content=json.dumps(body).encode())
+        except httpx.TimeoutException as error:
+            raise BotUnreachable("the bot did not answer in time") from error
+        except httpx.HTTPError as error:
+            raise BotUnreachable(f"the bot cannot be reached ({type(error).__name__})") from error
+        if response.status_code == 401:
+            raise BotUnreachable("the bot does not accept our token; WARMLINE_BOT_TOKEN differs between processes")
+        if 400 <= response.status_code < 500 and response.status_code not in (408, 425, 429):
+            raise BotRefused(f"the bot answered {response.status_code}")
+        if response.status_code != 200:
+            raise BotUnreachable(f"the bot answered {response.status_code}")
+        try:
+            return _answer(response.json())
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise BotUnreachable("the bot's answer cannot be read") from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def _answer(body: Mapping[str, Any]) -> BotAnswer:
+    replies = tuple(
+        Reply(_text(reply["text"]), [{"title": _text(b["title"]), "payload": _text(b["payload"])}
+                                     for b in reply.get("buttons") or ()])
+        for reply in body["replies"])
+    told = body.get("understood")
+    if told is None:
+        return BotAnswer(replies)
+    sentiment = told.get("sentiment") or {}
+    return BotAnswer(replies, Understood(
+        intent=told.get("intent"), confidence=told.get("confidence"), language=told.get("language"),
+        anger=sentiment.get("anger"), valence=sentiment.get("valence"),
+        entities=tuple(told.get("entities") or ()), articles=tuple(told.get("articles") or ())))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is expected")
+    return value

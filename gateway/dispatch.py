@@ -1,0 +1,252 @@
+"""Hands unhandled messages to the bot, in order within a conversation, many conversations at once.
+
+A conversation is leased, its oldest unhandled message goes to the bot, and one transaction stores what came of it and
+takes the next message or gives the lease back. Every step can be the last one before the process is killed:
+
+- before the lease is committed: nothing has happened, the message still waits;
+- with the lease, before or during the bot's turn: the lease runs out, the scan of any process finds the message and
+  hands it over again; the bot knows the message's id, gives the same replies and runs nothing twice;
+- after the bot answered, before the answer is stored: the same;
+- after the answer is stored: the message is handled, nobody takes it again.
+
+A process that was only slow, and lost its lease to another, stores an answer for a message that is handled already: the
+store leaves that as it is. So every message is answered exactly once, and never by two processes out of order.
+"""
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from crm_store.models import Message
+from crm_store.services import dispatch
+from crm_store.services.dispatch import Turn
+from gateway.bot_client import BotAnswer, BotRefused, BotUnreachable
+from gateway.deps import GatewayDeps
+from gateway.metrics import TURN_SECONDS, TURNS
+
+log = logging.getLogger(__name__)
+
+SCAN_SECONDS = 1.0
+RECHECK_SECONDS = 1.0  # how often a waiter asks the store whether another process has handled its message
+LEASE_SPARE_SECONDS = 20.0  # of a lease, beyond the bot's time
+STOP_SECONDS = 3.0
+SETTLED_KEPT = 2000
+
+
+class Dispatcher:
+    """The loop that hands messages to the bot, and those who wait for its answers."""
+
+    def __init__(self, deps: GatewayDeps) -> None:
+        """Start idle; :meth:`run` looks for work, :meth:`wake` brings it."""
+        self._deps = deps
+        self._holder = secrets.token_hex(16)
+        self._lease_seconds = deps.bot_timeout + LEASE_SPARE_SECONDS
+        self._slots = asyncio.Semaphore(deps.dispatch_workers)
+        self._serving: dict[int, asyncio.Task[None]] = {}
+        self._woken_again: set[int] = set()
+        self._waiting: dict[int, set[asyncio.Future[bool]]] = {}
+        self._settled: OrderedDict[int, None] = OrderedDict()
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Look every second for messages that nobody serves, until cancelled; then end what is under way, or leave it.
+
+        What was with the bot and did not end in time stays unhandled and is dispatched again.
+        """
+        try:
+            while True:
+                try:
+                    await self.scan()
+                except SQLAlchemyError:
+                    log.warning("the store cannot be searched for waiting messages; trying again", exc_info=True)
+                await asyncio.sleep(SCAN_SECONDS)
+        finally:
+            await self._stop()
+
+    async def scan(self) -> None:
+        """Serve every conversation that waits: new ones, postponed ones that are due, those a dead process left."""
+        now = self._deps.clock()
+        for conversation_id in await self._deps.transactions.read(
+                lambda session: dispatch.conversations_waiting(session, now)):
+            self.wake(conversation_id)
+
+    def wake(self, conversation_id: int) -> None:
+        """Serve a conversation now: something was committed for it. Never waits."""
+        if conversation_id in self._serving:
+            self._woken_again.add(conversation_id)
+        elif not self._stopping:
+            task = asyncio.create_task(self._serve(conversation_id), name=f"conversation {conversation_id}")
+            self._serving[conversation_id] = task
+            task.add_done_callback(partial(self._served, conversation_id))
+
+    async def handled(self, message_id: int, timeout: float) -> bool:
+        """Wait until a message is handled, by whatever process.
+
+        Returns:
+            True as soon as it is; False as soon as it was put off because the bot cannot be reached, or after
+            ``timeout`` seconds.
+        """
+        if message_id in self._settled:
+            return True
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        self._waiting.setdefault(message_id, set()).add(waiter)
+        deadline = loop.time() + timeout
+        try:
+            while True:
+                left = deadline - loop.time()
+                done, _ = await asyncio.wait({waiter}, timeout=max(0.0, min(left, RECHECK_SECONDS)))
+                if done:
+                    return waiter.result()
+                if await self._deps.transactions.read(partial(_is_handled, message_id)):
+                    return True
+                if left <= RECHECK_SECONDS:
+                    return False
+        finally:
+            waiters = self._waiting.get(message_id, set())
+            waiters.discard(waiter)
+            if not waiters:
+                self._waiting.pop(message_id, None)
+
+    async def idle(self) -> None:
+        """Wait until nothing is being served."""
+        while self._serving:
+            await asyncio.wait(set(self._serving.values()))
+
+    async def _serve(self, conversation_id: int) -> None:
+        async with self._slots:
+            turn = None
+            try:
+                turn = await self._deps.transactions.write(partial(self._begin, conversation_id))
+                while turn is not None:
+                    turn = await self._take(turn)
+            except asyncio.CancelledError:
+                await asyncio.shield(self._leave(conversation_id))
+                raise
+            except SQLAlchemyError:  # the lease runs out, and the scan finds the message again
+                log.exception("the store failed during a dispatch", extra={"conversation_id": conversation_id})
+            except Exception:  # the edge of the loop: one conversation must not end the others
+                log.exception("a dispatch failed", extra={"conversation_id": conversation_id})
+                if turn is not None:
+                    await self._put_off(turn)
+
+    async def _take(self, turn: Turn) -> Turn | None:
+        """Take one turn; gives the next one of the conversation."""
+        marks = {"conversation_id": turn.conversation_id, "message_id": turn.message_id}
+        if turn.mode == "turn":
+            self._deps.broadcast.publish(f"identity:{turn.context['identity_id']}", {"kind": "typing", "author": "bot"})
+        began = time.perf_counter()
+        try:
+            answer = await self._deps.bot.take_turn(turn)
+        except BotUnreachable as error:
+            log.warning("message put off: %s", error, extra=marks)
+            TURNS.labels("put_off").inc()
+            await self._put_off(turn)
+            return None
+        except BotRefused as error:
+            log.error("message given up: %s", error, extra=marks)
+            TURNS.labels("refused").inc()
+            answer = BotAnswer()
+        else:
+            TURNS.labels(turn.mode).inc()
+        seconds = time.perf_counter() - began
+        TURN_SECONDS.observe(seconds)
+        log.debug("turn taken", extra={**marks, "duration_ms": round(seconds * 1000)})
+        self._woken_again.discard(turn.conversation_id)  # what was committed so far is seen by the next transaction
+        following = await self._deps.transactions.write(partial(self._complete, turn, answer))
+        self._settle(turn.message_id, handled=True)
+        self._deps.nudge.set()
+        return following
+
+    def _begin(self, conversation_id: int, session: Session) -> Turn | None:
+        now = self._deps.clock()
+        if not dispatch.lease_conversation(session, conversation_id, self._holder, now, self._lease_seconds):
+            return None
+        return self._next(session, conversation_id, now)
+
+    def _complete(self, turn: Turn, answer: BotAnswer, session: Session) -> Turn | None:
+        now = self._deps.clock()
+        dispatch.complete_turn(session, turn, replies=answer.replies, understood=answer.understood, now=now)
+        following = self._next(session, turn.conversation_id, now)
+        if following is not None and not dispatch.renew_lease(session, turn.conversation_id, self._holder, now,
+                                                              self._lease_seconds):
+            return None
+        return following
+
+    def _next(self, session: Session, conversation_id: int, now: datetime) -> Turn | None:
+        turn = dispatch.next_turn(session, conversation_id, now)
+        if turn is None:
+            dispatch.release_conversation(session, conversation_id, self._holder)
+        return turn
+
+    async def _put_off(self, turn: Turn) -> None:
+        """Try a message again later, or hand the conversation to a human when it has waited too long."""
+        def put_off(session: Session) -> tuple[datetime | None, datetime | None]:
+            now = self._deps.clock()
+            dispatch.postpone_turn(session, turn.message_id, now)
+            dispatch.release_conversation(session, turn.conversation_id, self._holder)
+            row = session.execute(select(Message.handled_at, Message.next_attempt_at)
+                                  .where(Message.id == turn.message_id)).one()
+            return row.handled_at, row.next_attempt_at
+
+        try:
+            handled_at, again_at = await self._deps.transactions.write(put_off)
+        except SQLAlchemyError:
+            log.exception("a message could not be put off; its lease will run out",
+                          extra={"conversation_id": turn.conversation_id, "message_id": turn.message_id})
+            return
+        self._settle(turn.message_id, handled=handled_at is not None)
+        self._deps.nudge.set()
+        if handled_at is not None:
+            TURNS.labels("given_up").inc()
+            self._woken_again.add(turn.conversation_id)
+        elif again_at is not None:
+            delay = max(0.0, (again_at - self._deps.clock()).total_seconds())
+            asyncio.get_running_loop().call_later(delay, self.wake, turn.conversation_id)
+
+    async def _leave(self, conversation_id: int) -> None:
+        """Give the lease back, so that the next process need not wait until it runs out."""
+        try:
+            await self._deps.transactions.write(
+                lambda session: dispatch.release_conversation(session, conversation_id, self._holder))
+        except SQLAlchemyError:
+            log.warning("a lease could not be given back; it will run out", extra={"conversation_id": conversation_id})
+
+    def _settle(self, message_id: int, *, handled: bool) -> None:
+        """Tell those who wait for a message; the last handled ones are kept for those who come to wait too late."""
+        if handled:
+            self._settled[message_id] = None
+            if len(self._settled) > SETTLED_KEPT:
+                self._settled.popitem(last=False)
+        for waiter in self._waiting.pop(message_id, ()):
+            if not waiter.done():
+                waiter.set_result(handled)
+
+    def _served(self, conversation_id: int, task: asyncio.Task[None]) -> None:
+        del self._serving[conversation_id]
+        if conversation_id in self._woken_again:
+            self._woken_again.discard(conversation_id)
+            self.wake(conversation_id)
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        tasks = set(self._serving.values())
+        if tasks:
+            _, unfinished = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+            for task in unfinished:
+                task.cancel()
+            await asyncio.gather(*unfinished, return_exceptions=True)
+        await self._deps.bot.close()
+
+
+def _is_handled(message_id: int, session: Session) -> bool:
+    return session.execute(select(Message.handled_at).where(Message.id == message_id)).scalar_one_or_none() is not None

@@ -1,0 +1,88 @@
+"""The migrations and the models say the same, on both databases."""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from crm_store.database import Store, create_engine
+from crm_store.models import Base
+from crm_store.schema import configuration, migrate
+
+
+def written(connection: Any) -> dict[tuple[str, str], str]:
+    """Every table's constraints and indexes as the database itself writes them."""
+    inspector = sa.inspect(connection)
+    found: dict[tuple[str, str], str] = {}
+    for table in inspector.get_table_names():
+        for check in inspector.get_check_constraints(table):
+            found[table, f"check {check['name']}"] = check["sqltext"]
+    if connection.dialect.name == "sqlite":
+        rows = connection.exec_driver_sql(
+            "SELECT tbl_name, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND type = 'index'")
+    else:
+        rows = connection.exec_driver_sql(
+            "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'")
+    for table, name, definition in rows:
+        found[table, f"index {name}"] = " ".join(definition.split())
+    return {key: text for key, text in found.items() if key[0] != "alembic_version"}
+
+
+def created_from_models(store: Store, folder: Path) -> Any:
+    """An engine on a second database whose tables come straight from the models."""
+    if store.engine.dialect.name == "sqlite":
+        return create_engine(f"sqlite:///{folder / 'models.db'}")
+    return store.engine
+
+
+def test_migrations_and_models_do_not_differ(store: Store, tmp_path: Path) -> None:
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+        migrated = written(connection)
+    assert any("CHECK" in text or "IN" in text for text in migrated.values())
+
+    engine = created_from_models(store, tmp_path)
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+            connection.exec_driver_sql("CREATE SCHEMA public")
+        Base.metadata.create_all(connection)
+        assert written(connection) == migrated
+    engine.dispose()
+
+
+def test_the_partial_indexes_serve_the_queues(store: Store) -> None:
+    with store.engine.connect() as connection:
+        partial = {name: text for (_table, name), text in written(connection).items() if " WHERE " in text}
+    assert set(partial) == {"index ix_messages_unhandled", "index ix_messages_undelivered"}
+    assert re.search(r"handled_at IS NULL", partial["index ix_messages_unhandled"])
+
+
+def test_migrating_twice_changes_nothing_and_makes_the_folder(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'not' / 'there yet' / 'warmline.db'}"
+    migrate(url)
+    with Store(url).write() as session:
+        session.execute(sa.text("INSERT INTO teams (name, level) VALUES ('Front line', 'front_line')"))
+    migrate(url)
+    with Store(url).read() as session:
+        assert session.execute(sa.text("SELECT count(*) FROM teams")).scalar_one() == 1
+
+
+def test_migrating_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    migrate(f"sqlite:///{tmp_path / 'warmline.db'}")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_going_down_leaves_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'warmline.db'}"
+    migrate(url)
+    command.downgrade(configuration(url), "base")
+    with create_engine(url).connect() as connection:
+        assert sa.inspect(connection).get_table_names() == ["alembic_version"]
