@@ -25,7 +25,7 @@ HAND_OVER = "action_hand_over"
 LINK_FORM = "link_form"
 
 
-class ShopAction(Action, ABC):
+class ShopAction(Action, ABC):  # type: ignore[misc]
     """An action that answers within one unit of work.
 
     An exception here would make Rasa say nothing at all. So it is caught, logged, and the conversation goes to a

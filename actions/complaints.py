@@ -23,8 +23,10 @@ TOLD_AT_ONCE = 3
 TICKETS_LOOKED_AT = 50
 # "I want to complain", in any words, says that something happened and not what.
 SAYS_ONLY_THAT = re.compile(
-    r"^(你好|您好|hi|hello)?[，, ]*(我|俺|i)?\s*(就是|真的)?\s*(要|想|需要|得|来|想要|want to|need to|wanna|would like to|'d like to|have to)?\s*"
-    r"(提(个|出|交)?|make|file|lodge|submit|raise)?\s*(一个|一下|个|a|an)?\s*(投诉|客诉|客訴|投訴|申诉|举报|complain|complaint)"
+    r"^(你好|您好|hi|hello)?[，, ]*(我|俺|i)?\s*(就是|真的)?\s*"
+    r"(要|想|需要|得|来|想要|want to|need to|wanna|would like to|'d like to|have to)?\s*"
+    r"(提(个|出|交)?|make|file|lodge|submit|raise)?\s*(一个|一下|个|a|an)?\s*"
+    r"(投诉|客诉|客訴|投訴|申诉|举报|complain|complaint)"
     r"(一下|你们|你們|店家|商家|about you)?[了啊呀吧！!。. ]*(订单)?\s*(wl)?\d{0,11}[。. ]*$", re.IGNORECASE)
 COMPLAINT_NUMBER = re.compile(r"(?<![a-z0-9])c\s?(\d{3,9})(?!\d)", re.IGNORECASE)
 class ValidateComplaintForm(Form):
@@ -140,7 +142,7 @@ def is_watched(turn: Turn) -> bool:
 def is_button(turn: Turn) -> bool:
     """Whether the message is a pressed button: its text is ours, not the customer's."""
     return any(entity.get("extractor") == "button" for entity in turn.message.get("entities") or []) \
-        or turn.message.get("sentiment") is None and turn.confidence == 1.0
+        or (turn.message.get("sentiment") is None and turn.confidence == 1.0)
 
 
 def is_wish(turn: Turn) -> bool:

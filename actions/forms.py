@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from rasa_sdk.events import SlotSet
 
 from actions.base import HAND_OVER, LINK_FORM, LISTEN, ShopAction, ask_to_link, cleared, take_up_again
-from actions.reading import says_never_mind, wants_other_one
+from actions.reading import says_never_mind, says_yes, wants_other_one
 from actions.slots import SLOTS_OF
 from actions.turn import Turn
 from crm_store.rules.escalation import DEFAULT_THRESHOLDS, reason_to_escalate
@@ -45,6 +45,7 @@ class Form(ShopAction):
     form: ClassVar[str]
     questions: ClassVar[tuple[str, ...]]  # the slots a customer is asked for, in this order
     own_intents: ClassVar[frozenset[str]] = frozenset()  # those that start the form, and so never lead out of it
+    may_be_refused: ClassVar[tuple[str, ...]] = ()  # slots to which "no, leave it" is an answer, and no giving up
     order_slot: ClassVar[str | None] = None  # the slot that "no, the other order" is about
 
     @abstractmethod
@@ -70,7 +71,8 @@ class Form(ShopAction):
         before = {slot: turn.tracker.slots.get(slot) for slot in SLOTS_OF[self.form]}
         values = dict(before)
         requested = turn.tracker.slots.get(REQUESTED)
-        if requested is None:
+        if begins(turn.tracker.events, self.form):
+            requested = None
             self._remember_paused(turn)
             step = self.start(turn, values)
         elif not is_fresh_answer(turn.tracker.events):
@@ -80,7 +82,10 @@ class Form(ShopAction):
         self._finish(turn, step, requested, before, values)
 
     def _answer(self, turn: Turn, requested: str, values: Values) -> Step:
-        if turn.intent == "goodbye" or says_never_mind(turn.text):
+        if turn.slot("offer") == "request_human" and (turn.intent == "affirm" or says_yes(turn.text)):
+            turn.then(HAND_OVER)  # it is a person they say yes to, and not the form's question
+            return Step.STOP
+        if turn.intent == "goodbye" or (requested not in self.may_be_refused and says_never_mind(turn.text)):
             return self._call_off(turn)
         if self.order_slot and requested != self.order_slot and values.get(self.order_slot) \
                 and wants_other_one(turn.text):
@@ -118,6 +123,7 @@ class Form(ShopAction):
             if mistakes >= MISTAKES_BEFORE_HELP:
                 turn.unsay()
                 turn.say("utter_three_mistakes")
+                turn.remember(offer="request_human")
                 mistakes = 0
             turn.remember(form_mistakes=mistakes, requested_slot=requested)
             return
@@ -151,6 +157,17 @@ class Form(ShopAction):
             return False
         ask_to_link(turn, self.form, saying)
         return True
+
+
+def begins(events: list[dict[str, Any]], form: str) -> bool:
+    """Whether the form runs for the first time since it was activated.
+
+    Not whether nothing has been requested: a form that takes over from another finds that one's requested slot.
+    """
+    activated = max((at for at, event in enumerate(events) if event["event"] == "active_loop"), default=None)
+    if activated is None or events[activated].get("name") != form:
+        return True
+    return [event["name"] for event in events[activated:] if event["event"] == "action"] == [form]
 
 
 def is_fresh_answer(events: list[dict[str, Any]]) -> bool:

@@ -11,7 +11,6 @@ from crm_store.errors import TooManyAttempts
 from crm_store.models import Customer
 from crm_store.services.customers import confirm_link, start_linking
 
-
 CONFIRMED = "confirmed"  # the code itself is not remembered
 
 

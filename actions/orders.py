@@ -59,7 +59,7 @@ class ValidateOrderStatusForm(Form):
         number, rest = number_in_message(turn), turn.text
         if number is not None:
             values["order_number"] = number
-            rest = re.sub(r"(?i)(w\W?l\W*)?20[\d\W]{8,20}?\d{3}(?!\d)", " ", rest, count=1)
+            rest = re.sub(r"(?i)(w\W?l\W*)?20[\d\W]{6,20}?\d{3}(?!\d)", " ", rest, count=1)
         tail = phone_tail_in(rest) if number is not None or tail_alone else None
         if tail is not None:
             values["phone_tail"] = tail

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from actions.base import ShopAction, ask_to_link, cleared
 from actions.forms import ANSWERED_IN_BETWEEN, Form, Step, Values
-from actions.reading import asks_something, named_in, position_in, says_no, says_yes, wants_other_one
+from actions.reading import asks_something, named_in, position_in, says_never_mind, says_no, says_yes, wants_other_one
 from actions.slots import SLOTS_OF
 from actions.turn import Button, Turn, day_in_words
 from actions.wording import ENTRY_KINDS, money, reward_name, short, tier_benefits, tier_name
@@ -128,6 +128,7 @@ class ValidateRedeemForm(Form):
     called = "validate_redeem_form"
     form = "redeem_form"
     questions = ("reward", "redeem_confirmed")
+    may_be_refused = ("redeem_confirmed",)
     own_intents = frozenset({"redeem_points"})
 
     def start(self, turn: Turn, values: Values) -> Step:
@@ -177,7 +178,7 @@ class ValidateRedeemForm(Form):
         if wants_other_one(turn.text):
             values["reward"] = None
             return Step.NEXT
-        if turn.intent == "deny" or says_no(turn.text):
+        if turn.intent == "deny" or says_no(turn.text) or says_never_mind(turn.text):
             turn.say("utter_not_redeemed")
             return Step.STOP
         if turn.intent == "affirm" or says_yes(turn.text):
@@ -215,8 +216,8 @@ def names_of(reward: Reward) -> list[str]:
     amount = AMOUNT.search(zh)
     if amount:
         sum_ = amount[1]
-        names += [f"{sum_}元券", f"{sum_}元优惠券", f"{sum_}元的券", f"{sum_}块", f"{sum_}元", f"¥{sum_}", f"{sum_} yuan",
-                  f"{sum_} rmb", f"{sum_} coupon", f"{sum_} voucher"]
+        names += [f"{sum_}元券", f"{sum_}元优惠券", f"{sum_}元的券", f"{sum_}块", f"{sum_}元", f"¥{sum_}",
+                  f"{sum_} yuan", f"{sum_} rmb", f"{sum_} coupon", f"{sum_} voucher"]
         return names
     short_zh = COUNTED.sub("", zh)
     return [*names, short_zh, short_zh[-3:], short_zh[-2:], *en.split()[-1:]]
@@ -226,7 +227,8 @@ def refused(turn: Turn, reward: Reward) -> bool:
     """Whether the reward cannot be had now; if so the reason has been said."""
     assert turn.customer is not None
     name = reward_name(reward, turn.language)
-    tier, standing = turn.session.get(Tier, reward.minimum_tier), tier_standing(turn.session, turn.customer.id, turn.now)
+    tier = turn.session.get(Tier, reward.minimum_tier)
+    standing = tier_standing(turn.session, turn.customer.id, turn.now)
     balance = points_balance(turn.session, turn.customer.id, turn.now)
     if tier is not None and standing.tier.rank < tier.rank:
         turn.say("utter_reward_tier_too_low", reward=name, tier=tier_name(tier, turn.language))
@@ -256,7 +258,8 @@ class ActionAskReward(ShopAction):
             lines.append(f"{at}. {name} · " + (
                 turn.by(f"{reward.cost_points:,} 积分，剩 {left:,}", f"{reward.cost_points:,} points, {left:,} left")
                 if left >= 0 else
-                turn.by(f"{reward.cost_points:,} 积分，还差 {-left:,}", f"{reward.cost_points:,} points, {-left:,} short")))
+                turn.by(f"{reward.cost_points:,} 积分，还差 {-left:,}",
+                        f"{reward.cost_points:,} points, {-left:,} short")))
             if left >= 0:
                 buttons.append(reward_button(reward, name))
         turn.say("utter_rewards", points=f"{balance:,}", lines="\n".join(lines), buttons=buttons[-BUTTONS_SHOWN:])

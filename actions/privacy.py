@@ -1,24 +1,33 @@
 """What customers may have done with their data: a copy, erasure, no more marketing."""
 from __future__ import annotations
 
-import re
-
 from actions.base import ShopAction, ask_to_link
 from actions.orders import promised
+from actions.reading import any_of
 from actions.turn import Turn
 from crm_store.models import Consent
 from crm_store.services.audit import record
 from crm_store.services.requests import record_request
 
-MARKETING = re.compile(
-    r"(营销|推广|推销|广告|短信|推送|促销信息|优惠信息|电话打扰|退订|订阅|推荐商品|个性化推荐|电子报|電子報|廣告|簡訊|^td$|拉黑|骚扰|群发|"
-    r"\bmarketing\b|\badvert|\bads?\b|\bpromo|\bnewsletter|\bunsubscribe\b|\bopt[- ]?out\b|\bspam|\bmailing list\b|\bstop (sending|texting|emailing|calling))",
-    re.IGNORECASE)
-ERASE = re.compile(r"(注销|注消|销号|删|刪|清(掉|除|空)|抹|遗忘|彻底|永久|\berase|\bdelet|\bforget me\b|\bremove (all )?my\b|\bclose my account\b|\bwipe\b)",
-                   re.IGNORECASE)
-EXPORT = re.compile(r"(导出|导一份|下载|下載|副本|复制|打包|一份|哪些(信息|数据|资料|记录)|什么信息|查阅|\bexport\b|\bcopy\b|\bdownload\b|what (data|information) (do )?you)",
-                    re.IGNORECASE)
+MARKETING = any_of(
+    "营销", "推广", "推销", "广告", "廣告", "短信", "簡訊", "推送", "促销信息", "优惠信息", "电话打扰", "退订", "订阅",
+    "推荐商品", "个性化推荐", "电子报", "電子報", "^td$", "拉黑", "骚扰", "群发",
+    r"\bmarketing\b", r"\badvert", r"\bads?\b", r"\bpromo", r"\bnewsletter", r"\bunsubscribe\b", r"\bopt[- ]?out\b",
+    r"\bspam", r"\bmailing list\b", r"\bstop (sending|texting|emailing|calling)",
+)
+ERASE = any_of(
+    "注销", "注消", "销号", "删", "刪", "清(掉|除|空)", "抹", "遗忘", "彻底", "永久",
+    r"\berase", r"\bdelet", r"\bforget me\b", r"\bremove (all )?my\b", r"\bclose my account\b", r"\bwipe\b",
+)
+EXPORT = any_of(
+    "导出", "导一份", "下载", "下載", "副本", "复制", "打包", "一份", "哪些(信息|数据|资料|记录)", "什么信息", "查阅",
+    r"\bexport\b", r"\bcopy\b", r"\bdownload\b", "what (data|information) (do )?you",
+)
 WISHES = ("export", "erase", "marketing")
+DETAILS = {
+    "export": {"zh": "要一份个人信息副本", "en": "Wants a copy of their personal data"},
+    "erase": {"zh": "要求删除个人信息", "en": "Wants their personal data erased"},
+}
 
 
 class ActionManagePrivacy(ShopAction):
@@ -41,7 +50,7 @@ class ActionManagePrivacy(ShopAction):
             assert turn.message_id is not None
             ticket = record_request(
                 turn.session, conversation_id=turn.conversation_id, message_id=turn.message_id, request_type="privacy",
-                order_id=None, detail=f"{wish}: {turn.text}", now=turn.now)
+                order_id=None, detail=DETAILS[wish][turn.language], now=turn.now)
             turn.session.flush()
             turn.say(f"utter_privacy_{wish}", number=ticket.number, due=promised(turn, ticket))
         if turn.customer is not None:

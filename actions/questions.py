@@ -92,8 +92,7 @@ def best_article(turn: Turn) -> KnowledgeArticle | None:
     if not near:  # the encoder is not there
         return most_alike(turn, own)
     mine = {row.slug for row in own}
-    scored = sorted(((row["score"] + OWN_INTENT_BONUS * (row["slug"] in mine), row["slug"]) for row in near), reverse=True)
-    score, slug = scored[0]
+    score, slug = max((row["score"] + OWN_INTENT_BONUS * (row["slug"] in mine), row["slug"]) for row in near)
     return article(turn.session, slug) if score >= LEAST_SCORE else None
 
 

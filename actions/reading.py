@@ -7,37 +7,64 @@ from collections.abc import Sequence
 
 SHORT = 24  # characters; longer texts say something of their own
 
-NEVER_MIND = re.compile(
-    r"(算了|(先|还是)?不(办|弄|搞|查|投诉|换|退|取消|改|填|说|验证|绑定)了|先?不用了|取消(操作|流程|申请|投诉|兑换)|停(下|止)?$|退出|不想(办|弄|说|填)了|"
-    r"\bnever ?mind\b|\bforget (it|about it)\b|\b(please )?(stop|quit|exit)( (it|this|that))?$|\bcancel (this|that|it)$|"
-    r"^cancel$|\bleave it\b|\bdon'?t bother\b|\bno longer (want|need)\b|\bchanged my mind\b)", re.IGNORECASE)
-NO = re.compile(
-    r"^(不|不是|不要|不用|不了|不行|不对|否|没有|没|别|no|nope|nah|not?|don'?t|no thanks?|no,? thank you)([了的吧呀啊哦嗯]*|[ ,].*)$",
-    re.IGNORECASE)
-YES = re.compile(
-    r"^(是|是的|对|对的|没错|好|好的|好吧|好呀|可以|行|嗯+|嗯嗯|确认|确定|要|要的|就这个|就是(它|这个|这笔|这单)|没问题|ok|okay|okey|yes|yep|yeah|yup|sure|"
-    r"correct|right|confirm|please do|go ahead|that'?s (it|right|the one)|of course|y)([的了吧呀啊哦嗯!]*|[ ,].*)$", re.IGNORECASE)
-SKIP = re.compile(
-    r"(跳过|略过|没有订单|不是订单|(和|跟|与)订单(无关|没关系)|无关|不(想|方便|愿意)说|没(什么)?(原因|理由)|"
-    r"\bskip\b|\bnone\b|\bno order\b|not about an? order|not related|\bn/?a\b|rather not say|no (particular )?reason)", re.IGNORECASE)
-OTHER_ONE = re.compile(
-    r"(另(外)?一?(个|笔|单|件|份)|别的|其(他|它)(的)?(订单|那个|那笔)?|换(一个|一笔|个订单|一单)|不是(这|那)(个|笔|单|件)|不对.{0,6}(订单|那个|那笔|另)|"
-    r"(选|弄|搞|说)错了?(订单)?|\b(the )?other (one|order)\b|\banother (one|order)\b|\ba different (one|order)\b|\bnot (that|this) (one|order)\b|"
-    r"\bwrong (one|order)\b|\bsomething else\b)", re.IGNORECASE)
-RESEND = re.compile(r"(重(新)?发|再发|没(有)?收到|没到|\bre-?send\b|send (it )?again|new code|didn'?t (get|receive|arrive)|not received)",
-                    re.IGNORECASE)
-LATEST = re.compile(r"(最近|最新|最后一?(个|笔|单)|刚(刚|才)?(买|下|说)|上一?(个|笔|单)|\b(latest|last|newest|most recent|recent)\b)", re.IGNORECASE)
-QUESTION = re.compile(
-    r"([?？]\s*$|吗\b|吗$|呢$|怎么|怎样|如何|多少|多久|几天|什么时候|哪里|在哪|能不能|可不可以|是不是|有没有|为什么|请问|"
-    r"^(how|what|when|where|who|which|why|can|could|do|does|did|is|are|may|will|would)\b)", re.IGNORECASE)
+def any_of(*parts: str, start: str = "", end: str = "") -> re.Pattern[str]:
+    """A pattern that finds any of ``parts``, between ``start`` and ``end``."""
+    return re.compile(f"{start}(?:{'|'.join(parts)}){end}", re.IGNORECASE)
+
+
+_PARTICLES = r"([了的吧呀啊哦嗯!]*|[ ,].*)$"
+NEVER_MIND = any_of(
+    "算了", r"(先|还是)?不(办|弄|搞|查|投诉|换|退|取消|改|填|说|验证|绑定)了", "先?不用了",
+    "取消(操作|流程|申请|投诉|兑换)", "停(下|止)?$", "退出", "不想(办|弄|说|填)了",
+    r"\bnever ?mind\b", r"\bforget (it|about it)\b", r"\b(please )?(stop|quit|exit)( (it|this|that))?$",
+    r"\bcancel (this|that|it)$", "^cancel$", r"\bleave it\b", r"\bdon'?t bother\b", r"\bno longer (want|need)\b",
+    r"\bchanged my mind\b",
+)
+NO = any_of(
+    "不", "不是", "不要", "不用", "不了", "不行", "不对", "否", "没有", "没", "别",
+    "no", "nope", "nah", "not?", "don'?t", "no thanks?", "no,? thank you", start="^", end=_PARTICLES,
+)
+YES = any_of(
+    "是", "是的", "对", "对的", "没错", "好", "好的", "好吧", "好呀", "可以", "行", "嗯+", "确认", "确定", "要", "要的",
+    "就这个", "就是(它|这个|这笔|这单)", "没问题",
+    "ok", "okay", "okey", "yes", "yep", "yeah", "yup", "y", "sure", "correct", "right", "confirm", "please do",
+    "go ahead", "that'?s (it|right|the one)", "of course", start="^", end=_PARTICLES,
+)
+SKIP = any_of(
+    "跳过", "略过", "没有订单", "不是订单", "(和|跟|与)订单(无关|没关系)", "无关", "不(想|方便|愿意)说",
+    "没(什么)?(原因|理由)",
+    r"\bskip\b", r"\bnone\b", r"\bno order\b", "not about an? order", "not related", r"\bn/?a\b", "rather not say",
+    "no (particular )?reason",
+)
+OTHER_ONE = any_of(
+    "另(外)?一?(个|笔|单|件|份)", "别的", "其(他|它)(的)?(订单|那个|那笔)?", "换(一个|一笔|个订单|一单)",
+    "不是(这|那)(个|笔|单|件)", "不对.{0,6}(订单|那个|那笔|另)", "(选|弄|搞|说)错了?(订单)?",
+    r"\b(the )?other (one|order)\b", r"\banother (one|order)\b", r"\ba different (one|order)\b",
+    r"\bnot (that|this) (one|order)\b", r"\bwrong (one|order)\b", r"\bsomething else\b",
+)
+RESEND = any_of(
+    "重(新)?发", "再发", "没(有)?收到", "没到",
+    r"\bre-?send\b", "send (it )?again", "new code", "didn'?t (get|receive|arrive)", "not received",
+)
+LATEST = any_of(
+    "最近", "最新", "最后一?(个|笔|单)", "刚(刚|才)?(买|下|说)", "上一?(个|笔|单)",
+    r"\b(latest|last|newest|most recent|recent)\b",
+)
+QUESTION = any_of(
+    r"[?？]\s*$", r"吗\b", "吗$", "呢$", "怎么", "怎样", "如何", "多少", "多久", "几天", "什么时候", "哪里", "在哪",
+    "能不能", "可不可以", "是不是", "有没有", "为什么", "请问",
+    r"^(how|what|when|where|who|which|why|can|could|do|does|did|is|are|may|will|would)\b",
+)
 
 CHINESE_DIGITS = {"一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9, "十": 10}
-ENGLISH_ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "1st": 1, "2nd": 2,
-                    "3rd": 3, "4th": 4, "5th": 5, "6th": 6, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
+ENGLISH_NUMBERS = {word: at for words in (
+    ("first", "second", "third", "fourth", "fifth", "sixth"), ("1st", "2nd", "3rd", "4th", "5th", "6th"),
+    ("one", "two", "three", "four", "five", "six")) for at, word in enumerate(words, start=1)}
 ORDINAL_ZH = re.compile(r"第\s*([一二两三四五六七八九十]|\d{1,2})\s*(个|笔|单|项|条|件|种)?")
-ORDINAL_EN = re.compile(r"\b(?:the |number |no\.? ?|#)?(first|second|third|fourth|fifth|sixth|1st|2nd|3rd|4th|5th|6th)\b", re.IGNORECASE)
-BARE_NUMBER = re.compile(r"^(?:选|要|选第|number |no\.? ?|#|option )?\s*(\d{1,2}|[一二两三四五六七八九十]|one|two|three|four|five|six)\s*(号|个|。|\.)?$",
-                         re.IGNORECASE)
+ORDINAL_EN = re.compile(r"\b(first|second|third|fourth|fifth|sixth|1st|2nd|3rd|4th|5th|6th)\b", re.IGNORECASE)
+BARE_NUMBER = re.compile(
+    r"^(?:选|要|选第|number |no\.? ?|#|option )?\s*"
+    r"(\d{1,2}|[一二两三四五六七八九十]|one|two|three|four|five|six)\s*(号|个|\.)?$", re.IGNORECASE)
 DAY_ZH = re.compile(r"(\d{1,2})\s*月\s*(\d{1,2})\s*[日号]?")
 PHONE = re.compile(r"(?<!\d)(?:\+?86[- ]?)?(1[3-9]\d[- ]?\d{4}[- ]?\d{4})(?!\d)")
 FOREIGN_PHONE = re.compile(r"(?<!\d)(\+[1-9]\d{0,2}[- ]?\d(?:[- ]?\d){6,12})(?!\d)")
@@ -106,14 +133,14 @@ def position_in(text: str, count: int) -> int | None:
     else:
         english = ORDINAL_EN.search(text)
         if english:
-            number = ENGLISH_ORDINALS[english[1].lower()]
+            number = ENGLISH_NUMBERS[english[1].lower()]
     return number - 1 if number is not None and 1 <= number <= count else None
 
 
 def _number(word: str) -> int:
     if word.isdigit():
         return int(word)
-    return CHINESE_DIGITS.get(word) or ENGLISH_ORDINALS[word.lower()]
+    return CHINESE_DIGITS.get(word) or ENGLISH_NUMBERS[word.lower()]
 
 
 def day_in(text: str) -> tuple[int, int] | None:
@@ -167,5 +194,6 @@ def named_in(text: str, names: Sequence[Sequence[str]]) -> list[int]:
 
 def likeness(one: str, other: str) -> float:
     """How many pairs of neighbouring signs two texts share, from 0 to 1 (Dice)."""
-    first, second = ({text[at:at + 2] for at in range(len(text) - 1)} for text in (tidy(one).casefold(), tidy(other).casefold()))
+    first, second = ({text[at:at + 2] for at in range(len(text) - 1)}
+                     for text in (tidy(one).casefold(), tidy(other).casefold()))
     return 2 * len(first & second) / (len(first) + len(second)) if first and second else 0.0

@@ -1,7 +1,6 @@
 """Asking for a return, a refund, a cancellation or a change of an order: recorded as a ticket for the desk."""
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 import sqlalchemy as sa
@@ -17,7 +16,7 @@ from actions.order_choice import (
     orders_offered,
 )
 from actions.orders import promised
-from actions.reading import asks_something, says_no, says_skip
+from actions.reading import any_of, asks_something, says_no, says_skip
 from actions.slots import SKIPPED, SLOTS_OF
 from actions.turn import Turn
 from actions.wording import REQUESTS, STATUS
@@ -26,17 +25,20 @@ from crm_store.queries.orders import order_for
 from crm_store.services.requests import record_request
 
 TYPE_OF_INTENT = {"request_return": "return", "cancel_order": "cancel", "change_order": "change"}
-REFUND_ONLY = re.compile(r"(仅退款|只退款|退款不退货|\brefund only\b)", re.IGNORECASE)
+REFUND_ONLY = any_of("仅退款", "只退款", "退款不退货", r"\brefund only\b")
 NOT_SHIPPED = ("unpaid", "paid", "packed")
 SHIPPED = ("shipped", "delivered", "completed")
 POSSIBLE = {"return": SHIPPED, "refund": SHIPPED, "cancel": NOT_SHIPPED, "change": NOT_SHIPPED}
 CLOSED = ("cancelled", "returning", "returned")
 REASONS_SKIPPABLE = ("cancel",)
 # Where the triggering sentence gives its reason, it is not asked for again.
-GIVES_A_REASON = re.compile(
-    r"(因为|由于|原因|太(大|小|长|短|薄|厚|重|硬|软)|尺寸|大小|颜色|不合适|不喜欢|质量|坏|破|碎|裂|漏|脏|发错|少发|色差|味道|起球|掉毛|买(错|重|多)|"
-    r"改(成|到|为)|换(成|到|为)|地址.{0,4}(改|换)|\bbecause\b|\btoo (big|small|long|short|thin|thick|heavy|late)\b|\bbroken?\b|\bdamaged?\b|"
-    r"\bwrong\b|\bdefect|\bdoesn'?t (fit|work)\b|\bdon'?t like\b|\bcrack|\bleak|\b(change|switch) .* to\b)", re.IGNORECASE)
+GIVES_A_REASON = any_of(
+    "因为", "由于", "原因", "太(大|小|长|短|薄|厚|重|硬|软)", "尺寸", "大小", "颜色", "不合适", "不喜欢", "质量",
+    "坏", "破", "碎", "裂", "漏", "脏", "发错", "少发", "色差", "味道", "起球", "掉毛", "买(错|重|多)",
+    "(改|换)(成|到|为)", "地址.{0,4}(改|换)",
+    r"\bbecause\b", r"\btoo (big|small|long|short|thin|thick|heavy|late)\b", r"\bbroken?\b", r"\bdamaged?\b", r"\bwrong\b",
+    r"\bdefect", r"\bdoesn'?t (fit|work)\b", r"\bdon'?t like\b", r"\bcrack", r"\bleak", r"\b(change|switch) .* to\b",
+)
 
 
 class ValidateRequestForm(Form):

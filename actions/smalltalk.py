@@ -4,6 +4,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from actions.base import ShopAction
+from actions.points import shop_day
 from actions.turn import Turn
 from actions.wording import what_is_in
 from crm_store.models import Feedback
@@ -26,13 +27,20 @@ class ActionGreet(ShopAction):
         for ticket in matters.open_complaints:
             if ticket.number not in told:
                 turn.say("utter_greet_complaint", number=ticket.number)
-                turn.remember(mentioned=" ".join(sorted({*told, ticket.number})))
-                return
+                return self._told(turn, told, ticket.number)
         for order in matters.parcels_under_way:
             if order.number not in told:
                 turn.say("utter_greet_parcel", number=order.number, what=what_is_in(order, turn.language))
-                turn.remember(mentioned=" ".join(sorted({*told, order.number})), last_order=order.number)
-                return
+                turn.remember(last_order=order.number)
+                return self._told(turn, told, order.number)
+        for day, points in matters.expiring_points[:1]:
+            if day.isoformat() not in told:
+                turn.say("utter_greet_points", points=f"{points:,}", date=shop_day(turn, day))
+                return self._told(turn, told, day.isoformat())
+        return None
+
+    def _told(self, turn: Turn, before: set[str], matter: str) -> None:
+        turn.remember(mentioned=" ".join(sorted({*before, matter})))
 
 
 class ActionKeepFeedback(ShopAction):

@@ -62,7 +62,7 @@ class Turn:
         Raises:
             NotFound: there is no such conversation.
         """
-        found = self.session.scalar(
+        found: ChannelIdentity | None = self.session.scalar(
             sa.select(ChannelIdentity)
             .join(Conversation, Conversation.identity_id == ChannelIdentity.id)
             .where(Conversation.id == self.conversation_id)
@@ -75,7 +75,8 @@ class Turn:
     @property
     def customer(self) -> Customer | None:
         """The customer, or None for a guest."""
-        return self.identity.customer
+        customer: Customer | None = self.identity.customer
+        return customer
 
     @cached_property
     def time_zone(self) -> str:

@@ -1,4 +1,4 @@
-"""Words that fill placeholders of the domain's responses: money, lists, names of states. Sentences are in domain.yml."""
+"""Words that fill placeholders of the domain's responses: money, names of states. The sentences are in domain.yml."""
 from __future__ import annotations
 
 from decimal import Decimal

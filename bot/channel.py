@@ -5,6 +5,7 @@ import hmac
 import json
 import logging
 import re
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -110,9 +111,10 @@ class GatewayChannel(InputChannel):  # type: ignore[misc]
     @classmethod
     def from_credentials(cls, credentials: dict[str, Any] | None) -> GatewayChannel:
         """Rasa calls this with the channel's entry in credentials.yml."""
-        if not credentials or not credentials.get("token"):
+        token = (credentials or {}).get("token")
+        if not token:
             cls.raise_missing_credentials_exception()
-        return cls(str(credentials["token"]))
+        return cls(str(token))
 
     def blueprint(self, on_new_message: Callable[[UserMessage], Awaitable[Any]]) -> Blueprint:
         """The routes. ``on_new_message`` is not used: it gives no word about failures."""
@@ -124,26 +126,32 @@ class GatewayChannel(InputChannel):  # type: ignore[misc]
 
         @door.post("/messages")
         async def messages(request: Request) -> HTTPResponse:
-            if not self._may_enter(request):
-                return response.json({"error": "unauthorized"}, status=401)
-            try:
-                knock = Knock.read(decoded(request.body))
-            except BadRequest as error:
-                return response.json({"error": "invalid", "field": error.field, "message": str(error)}, status=422)
-            keeper = self._keeper_of(request.app.ctx.agent)
-            if keeper is None:
-                return response.json({"error": "no model is loaded"}, status=503)
-            marks = {"conversation_id": knock.conversation_id, "message_id": knock.message_id}
-            try:
-                return response.json(await keeper.answer(knock))
-            except TurnFailed as error:
-                logger.error("turn failed: %s", error, extra=marks)
-                return response.json({"error": str(error)}, status=503)
-            except Exception as error:  # the edge of the process: the gateway keeps the message and tries again
-                logger.exception("turn failed: %s", type(error).__name__, extra=marks)
-                return response.json({"error": "the turn could not be run"}, status=503)
+            return await self.receive(request)
 
         return door
+
+    async def receive(self, request: Request) -> HTTPResponse:
+        """Answer one request: 200, 401, 422, or 503 where the same message may be sent again."""
+        if not self._may_enter(request):
+            return response.json({"error": "unauthorized"}, status=401)
+        try:
+            knock = Knock.read(decoded(request.body))
+        except BadRequest as error:
+            return response.json({"error": "invalid", "field": error.field, "message": str(error)}, status=422)
+        keeper = self._keeper_of(request.app.ctx.agent)
+        if keeper is None:
+            return response.json({"error": "no model is loaded"}, status=503)
+        marks = {"conversation_id": knock.conversation_id, "message_id": knock.message_id}
+        try:
+            return response.json(await keeper.answer(knock))
+        except TurnFailed as error:
+            logger.error("turn failed: %s", error, extra=marks)
+            return response.json({"error": str(error)}, status=503)
+        except Exception as error:  # the edge of the process: the gateway keeps the message and tries again
+            # Not the error's own words: a database error repeats the customer's.
+            logger.error("turn failed: %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)),
+                         extra=marks)
+            return response.json({"error": "the turn could not be run"}, status=503)
 
     def _may_enter(self, request: Request) -> bool:
         scheme, _, shown = (request.headers.get("authorization") or "").partition(" ")

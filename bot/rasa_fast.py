@@ -4,7 +4,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from jsonschema.validators import validator_for
+from jsonschema.validators import validator_for  # type: ignore[import-untyped]
 from rasa.core.actions.action import RemoteAction
 from rasa.shared.core.events import Event
 

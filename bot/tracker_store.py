@@ -82,7 +82,7 @@ class CrmTrackerStore(TrackerStore):  # type: ignore[misc]
             return
         if not any(isinstance(event, UserUttered) for event in tracker.events):
             return  # nothing has been said, there is nothing to remember
-        kept = bounded(list(tracker.events))
+        kept = bounded([event for event in tracker.events if not is_start_metadata(event)])
         at = datetime.fromtimestamp(kept[-1].timestamp, tz=timezone.utc)
         await asyncio.to_thread(self._write, tracker.sender_id, serialised(kept), at)
 
@@ -116,6 +116,11 @@ def _pool(url: str) -> dict[str, Any]:
     return {"poolclass": sa.pool.QueuePool, "connect_args": {"check_same_thread": False}}
 
 
+def is_start_metadata(event: Event) -> bool:
+    """Whether the event only repeats the context of the first message, which goes out of date at once."""
+    return isinstance(event, SlotSet) and event.key == SESSION_START_METADATA_SLOT
+
+
 def bounded(events: Sequence[Event], turns: int = TURNS_KEPT) -> list[Event]:
     """The last ``turns`` turns, preceded by what the events before them amount to: slots and active form.
 
@@ -138,7 +143,6 @@ def bounded(events: Sequence[Event], turns: int = TURNS_KEPT) -> list[Event]:
         elif isinstance(event, (Restarted, AllSlotsReset)):
             slots = {}
             form = None if isinstance(event, Restarted) else form
-    slots.pop(SESSION_START_METADATA_SLOT, None)
     before: list[Event] = [ActionExecuted(ACTION_SESSION_START_NAME, timestamp=at), SessionStarted(timestamp=at)]
     before += [SlotSet(name, value, timestamp=at) for name, value in slots.items() if value is not None]
     if form is not None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import QueuePool
 from sqlalchemy.types import TypeDecorator
 
 SQLITE_BUSY_TIMEOUT_MS = 10_000
@@ -63,10 +64,9 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session for reading: whatever it changed is rolled back."""
+        """A session for reading: whatever it changed is rolled back when it closes, and what was read stays usable."""
         with self._sessions() as session:
             yield session
-            session.rollback()
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -80,7 +80,13 @@ def create_engine(url: str, **options: Any) -> Engine:
         url: an SQLAlchemy URL, ``sqlite:///path`` or ``postgresql+psycopg2://…``.
         **options: passed on to SQLAlchemy.
     """
+    if url.startswith("sqlite"):
+        # a new connection would cost four pragmas and, at its end, a checkpoint of the log; SQLAlchemy 1.4 pools none
+        options.setdefault("poolclass", QueuePool)
+        options.setdefault("connect_args", {"check_same_thread": False})
     options.setdefault("pool_pre_ping", not url.startswith("sqlite"))
+    options.setdefault("pool_size", 20)
+    options.setdefault("max_overflow", 20)
     engine = sa.create_engine(url, future=True, **options)
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)

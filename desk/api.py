@@ -39,6 +39,17 @@ def object_id(conversation_id: int) -> int:
     return conversation_id
 
 
+def named_id(text: str) -> int | None:
+    """The id in a query of a page, None where it is no number.
+
+    Raises:
+        Missing: it is a number that no object can have.
+    """
+    if not (text.isascii() and text.isdigit()):
+        return None
+    return object_id(int(text[:len(str(LARGEST_ID)) + 1]))
+
+
 @router.post("/login", responses={401: {"model": shapes.ProblemOut, "description": "The login or password is wrong"},
                                   429: {"model": shapes.ProblemOut, "description": "Too many attempts; Retry-After"}})
 def log_in(request: Request, response: Response, body: shapes.LoginIn) -> shapes.LoginOut:

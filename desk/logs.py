@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 from typing import Any
 from urllib.parse import urlencode
 
@@ -82,7 +82,7 @@ def _one_of(values: Iterable[str]) -> Any:
 
 
 def _intent(text: str) -> str:
-    if not re.fullmatch(r"[\w/.-]{1,60}", text):
+    if not re.fullmatch(r"[A-Za-z_][\w/.-]{0,59}", text):
         raise ValueError(text)
     return text
 
@@ -113,7 +113,8 @@ def _score(text: str) -> int:
 
 
 def _midnight(text: str, reader: Reader, days: int = 0) -> datetime:
-    return datetime.combine(date.fromisoformat(text) + timedelta(days=days), time(), tzinfo=reader.zone)
+    local = datetime.combine(date.fromisoformat(text) + timedelta(days=days), time(), tzinfo=reader.zone)
+    return local.astimezone(timezone.utc)
 
 
 def _page_number(text: str) -> int:

@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from crm_store.models import Conversation, SupportAgent
-from crm_store.queries.notifications import mark_seen, notifications_for
+from crm_store.queries.notifications import mark_seen
 from crm_store.services import staff
 from crm_store.services.access import access_conversation
 from desk import auth, panes
-from desk.api import begin_session, object_id
+from desk.api import begin_session, named_id, object_id
 from desk.customer import customer_pane
 from desk.deps import DeskDeps, deps_of
 from desk.problems import Problem, Throttled, WrongLogin
@@ -96,7 +96,7 @@ def switch_availability(available: str = Form(""), deps: DeskDeps = Depends(deps
 def desk(request: Request, view: str = "all", conversation: str = "", deps: DeskDeps = Depends(deps_of),
          agent: SupportAgent = Depends(auth.current_agent)) -> Response:
     """The desk with its three panes."""
-    selected = object_id(int(conversation)) if conversation.isascii() and conversation.isdigit() else None
+    selected = named_id(conversation)
     with deps.store.read() as session:
         reader = reader_for(session, language_of(request, agent), deps.clock())
         found = access_conversation(session, agent, selected) if selected else None
@@ -115,8 +115,7 @@ def queue_part(request: Request, view: str = "all", conversation: str = "", deps
     with deps.store.read() as session:
         reader = reader_for(session, language_of(request, agent), deps.clock())
         pane = panes.queue_pane(session, agent, reader, _view(view))
-    selected = int(conversation[:18]) if conversation.isascii() and conversation.isdigit() else None
-    return _part("parts/queue.html", reader, agent=agent, selected=selected, **pane)
+    return _part("parts/queue.html", reader, agent=agent, selected=named_id(conversation), **pane)
 
 
 @router.get("/desk/parts/conversations/{conversation_id}")
@@ -139,8 +138,7 @@ def notices_part(request: Request, deps: DeskDeps = Depends(deps_of),
     """What the agent has not been told yet."""
     with deps.store.read() as session:
         reader = reader_for(session, language_of(request, agent), deps.clock())
-        notices = [{"id": notice.id, "kind": notice.kind, "conversation_id": notice.conversation_id,
-                    "words": panes.notice_words(notice, reader)} for notice in notifications_for(session, agent.id)]
+        notices = panes.notices_pane(session, agent, reader)
     return _part("parts/notices.html", reader, notices=notices)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from crm_store.models import (
     AuditEntry,
     Conversation,
+    Customer,
     Macro,
     Message,
     Notification,
@@ -22,6 +23,7 @@ from crm_store.models import (
     SupportAgent,
     Ticket,
 )
+from crm_store.queries.notifications import notifications_for
 from crm_store.queries.queue import QueueRow, queue_counts, queue_for
 from crm_store.queries.thread import ThreadRow, thread
 from crm_store.services import audit
@@ -312,6 +314,31 @@ def _phrases(session: Session, conversation: Conversation, agent: SupportAgent, 
 def fill(text: str, values: Mapping[str, str]) -> str:
     """A text with its {placeholders} filled in once; what a value contains is never read as a placeholder."""
     return PLACEHOLDER.sub(lambda found: values.get(found.group(1), found.group()), text)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something an agent must be told; ``name`` is the customer's."""
+
+    id: int
+    kind: str
+    conversation_id: int | None
+    name: str
+    words: str
+
+
+def notices_pane(session: Session, agent: SupportAgent, reader: Reader) -> list[Notice]:
+    """What the agent has not been told yet, oldest first."""
+    told = notifications_for(session, agent.id)
+    ids = [notice.conversation_id for notice in told if notice.conversation_id is not None]
+    names = dict(session.execute(
+        select(Conversation.id, Customer.name).outerjoin(Customer, Customer.id == Conversation.customer_id)
+        .where(Conversation.id.in_(ids))).all())
+    return [
+        Notice(notice.id, notice.kind, notice.conversation_id,
+               customer_name(names.get(notice.conversation_id), notice.conversation_id, reader)
+               if notice.conversation_id else "", notice_words(notice, reader))
+        for notice in told]
 
 
 def notice_words(notice: Notification, reader: Reader) -> str:

@@ -125,11 +125,12 @@ class Reader:
 def reader_for(session: Session, language: str, now: datetime) -> Reader:
     """A reader with what the store knows of zones and tiers."""
     zone = session.execute(select(BusinessCalendar.time_zone).order_by(BusinessCalendar.id).limit(1)).scalar()
-    tiers = session.execute(select(Tier)).scalars().all()
+    name = Tier.name_zh if language == "zh" else Tier.name_en
+    tiers = session.execute(select(Tier.code, Tier.anger_route, Tier.anger_watch, name.label("name"))).all()
     return Reader(
         language, now, ZoneInfo(zone) if zone else timezone.utc,
         {tier.code: Thresholds(tier.anger_route, tier.anger_watch) for tier in tiers},
-        {tier.code: tier.name_zh if language == "zh" else tier.name_en for tier in tiers})
+        {tier.code: tier.name for tier in tiers})
 
 
 def language_of(connection: HTTPConnection, agent: Any = None) -> str:

@@ -13,7 +13,7 @@ from crm_store.live import QUEUE, Broadcast
 from crm_store.models import SupportAgent
 from crm_store.services.access import access_conversation
 from desk import auth
-from desk.api import object_id
+from desk.api import named_id
 from desk.deps import DeskDeps, deps_of
 from desk.routing import PageRoute
 
@@ -32,8 +32,8 @@ def stream(request: Request, conversation: str = "", deps: DeskDeps = Depends(de
     "ready" comes first, once nothing can be missed any more; "ended" when the session is over.
     """
     topics = [QUEUE]
-    if conversation.isascii() and conversation.isdigit():
-        key = object_id(int(conversation[:19]))
+    key = named_id(conversation)
+    if key is not None:
         with deps.store.read() as session:
             access_conversation(session, agent, key)
         topics.append(f"conversation:{key}")

@@ -34,7 +34,6 @@ WORDS: dict[str, tuple[str, str]] = {  # key: (zh, en)
     "login": ("账号", "Login"),
     "password": ("密码", "Password"),
     "tagline": ("让着急的客户，先等到人。", "The customer in a hurry reaches a person first."),
-    "session_ended": ("登录已过期，请重新登录。", "Your session has ended. Please log in again."),
     # queue
     "queue": ("队列", "Queue"),
     "view_mine": ("我的", "Mine"),
@@ -46,7 +45,6 @@ WORDS: dict[str, tuple[str, str]] = {  # key: (zh, en)
     "queue_more": ("仅显示最先到期的 {count} 个。", "Showing the {count} that are due first."),
     "unassigned": ("未分配", "Unassigned"),
     "mine": ("我", "Me"),
-    "with_bot": ("机器人接待中", "With the bot"),
     "due_at": ("{at} 到期", "due {at}"),
     "overdue_since": ("{at} 已超时", "overdue since {at}"),
     "no_due": ("无时限", "no deadline"),
@@ -85,7 +83,6 @@ WORDS: dict[str, tuple[str, str]] = {  # key: (zh, en)
     "status_snoozed": ("等待客户", "Waiting"),
     "status_resolved": ("已解决", "Resolved"),
     "status_waiting": ("等待客户", "Waiting"),
-    "tier_none": ("访客", "Guest"),
     "promise_first_response": ("首次响应", "First response"),
     "promise_next_response": ("再次响应", "Next response"),
     "promise_resolution": ("解决", "Resolution"),
@@ -215,7 +212,6 @@ WORDS: dict[str, tuple[str, str]] = {  # key: (zh, en)
     "tickets": ("工单", "Tickets"),
     "identities": ("渠道身份", "Identities"),
     "consents": ("授权", "Consents"),
-    "consents_none": ("没有记录。", "None recorded."),
     "consent_service": ("服务", "Service"),
     "consent_marketing": ("营销", "Marketing"),
     "consent_memory": ("记忆", "Memory"),
@@ -305,7 +301,7 @@ WORDS: dict[str, tuple[str, str]] = {  # key: (zh, en)
 FOR_SCRIPTS = (
     "live", "connecting", "offline", "sound_on", "sound_off", "new_arrival", "new_message_from", "hours", "days",
     "sent", "note_saved", "claimed", "taken_over", "resolved", "handed_back", "snoozed", "error_network",
-    "session_ended", "send", "save_note", "reply_placeholder", "note_placeholder", "due_at", "overdue_since",
+    "send", "save_note", "reply_placeholder", "note_placeholder", "due_at", "overdue_since",
 )
 
 

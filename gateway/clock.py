@@ -35,5 +35,5 @@ async def look_at_clocks(deps: GatewayDeps) -> int:
         if not happened:
             break
         total += happened
-        deps.nudge.set()
+        deps.bell.ring()
     return total

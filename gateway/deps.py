@@ -8,6 +8,7 @@ from datetime import datetime
 
 from crm_store.database import Store
 from crm_store.live import Broadcast
+from gateway.bell import Bell
 from gateway.bot_client import BotClient
 from gateway.transactions import Transactions
 
@@ -21,7 +22,7 @@ class GatewayDeps:
     Attributes:
         store: the CRM store.
         broadcast: live topics of this process.
-        nudge: set after a commit, so that the watcher of the store looks at once.
+        nudge: wakes the watcher of the store; ring the ``bell`` after a commit, which does it with measure.
         clock: the time, aware and in UTC.
         bot: the door of the dialogue engine.
         secret: signs the links that sign a customer in.
@@ -52,6 +53,8 @@ class GatewayDeps:
     max_body: int = 64 * 1024
     shop_names: Mapping[str, str] = field(default_factory=lambda: dict(SHOP_NAMES))
     transactions: Transactions = field(init=False, repr=False)
+    bell: Bell = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "transactions", Transactions(self.store))
+        object.__setattr__(self, "bell", Bell(self.nudge))

@@ -19,8 +19,11 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -41,6 +44,21 @@ LEASE_SPARE_SECONDS = 20.0  # of a lease, beyond the bot's time
 STOP_SECONDS = 3.0
 SETTLED_KEPT = 2000
 
+Result = TypeVar("Result")
+Read = Callable[[int, Session], Result]
+
+
+@dataclass(eq=False)
+class _Waiter:
+    """Somebody who waits for a message, and what they will read when it is handled.
+
+    ``told`` becomes True with ``outcome`` set, True without one (then they read it themselves), or False.
+    """
+
+    read: Read[Any]
+    told: asyncio.Future[bool]
+    outcome: Any = None
+
 
 class Dispatcher:
     """The loop that hands messages to the bot, and those who wait for its answers."""
@@ -53,7 +71,7 @@ class Dispatcher:
         self._slots = asyncio.Semaphore(deps.dispatch_workers)
         self._serving: dict[int, asyncio.Task[None]] = {}
         self._woken_again: set[int] = set()
-        self._waiting: dict[int, set[asyncio.Future[bool]]] = {}
+        self._waiting: dict[int, set[_Waiter]] = {}
         self._settled: OrderedDict[int, None] = OrderedDict()
         self._stopping = False
 
@@ -88,25 +106,38 @@ class Dispatcher:
             self._serving[conversation_id] = task
             task.add_done_callback(partial(self._served, conversation_id))
 
-    async def handled(self, message_id: int, timeout: float) -> bool:
-        """Wait until a message is handled, by whatever process.
+    async def outcome(self, message_id: int, timeout: float, read: Read[Result]) -> Result | None:
+        """Wait until a message is handled, by whatever process, and read what came of it.
+
+        Args:
+            message_id: which message.
+            timeout: seconds to wait.
+            read: gets the message's id and a session, and may write; it runs in the very transaction that stores the
+                answer, or in one of its own where that has ended.
 
         Returns:
-            True as soon as it is; False as soon as it was put off because the bot cannot be reached, or after
-            ``timeout`` seconds.
+            What ``read`` gave; None as soon as the message was put off because the bot cannot be reached, or when the
+            time is over.
         """
-        if message_id in self._settled:
-            return True
+        if message_id not in self._settled:
+            waiter = _Waiter(read, asyncio.get_running_loop().create_future())
+            if not await self._told(message_id, timeout, waiter):
+                return None
+            if waiter.outcome is not None:
+                found: Result = waiter.outcome
+                return found
+        return await self._deps.transactions.write(partial(read, message_id))
+
+    async def _told(self, message_id: int, timeout: float, waiter: _Waiter) -> bool:
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[bool] = loop.create_future()
         self._waiting.setdefault(message_id, set()).add(waiter)
         deadline = loop.time() + timeout
         try:
             while True:
                 left = deadline - loop.time()
-                done, _ = await asyncio.wait({waiter}, timeout=max(0.0, min(left, RECHECK_SECONDS)))
+                done, _ = await asyncio.wait({waiter.told}, timeout=max(0.0, min(left, RECHECK_SECONDS)))
                 if done:
-                    return waiter.result()
+                    return waiter.told.result()
                 if await self._deps.transactions.read(partial(_is_handled, message_id)):
                     return True
                 if left <= RECHECK_SECONDS:
@@ -162,9 +193,11 @@ class Dispatcher:
         TURN_SECONDS.observe(seconds)
         log.debug("turn taken", extra={**marks, "duration_ms": round(seconds * 1000)})
         self._woken_again.discard(turn.conversation_id)  # what was committed so far is seen by the next transaction
-        following = await self._deps.transactions.write(partial(self._complete, turn, answer))
+        following, outcomes = await self._deps.transactions.write(partial(self._complete, turn, answer))
+        for waiter, outcome in outcomes.items():
+            waiter.outcome = outcome
         self._settle(turn.message_id, handled=True)
-        self._deps.nudge.set()
+        self._deps.bell.ring()
         return following
 
     def _begin(self, conversation_id: int, session: Session) -> Turn | None:
@@ -173,14 +206,17 @@ class Dispatcher:
             return None
         return self._next(session, conversation_id, now)
 
-    def _complete(self, turn: Turn, answer: BotAnswer, session: Session) -> Turn | None:
+    def _complete(self, turn: Turn, answer: BotAnswer, session: Session) -> tuple[Turn | None, dict[_Waiter, Any]]:
+        """Store an answer, read it for those who wait, and take the next message or give the lease back."""
         now = self._deps.clock()
         dispatch.complete_turn(session, turn, replies=answer.replies, understood=answer.understood, now=now)
+        outcomes = {waiter: waiter.read(turn.message_id, session)
+                    for waiter in tuple(self._waiting.get(turn.message_id, ()))}
         following = self._next(session, turn.conversation_id, now)
         if following is not None and not dispatch.renew_lease(session, turn.conversation_id, self._holder, now,
                                                               self._lease_seconds):
-            return None
-        return following
+            following = None
+        return following, outcomes
 
     def _next(self, session: Session, conversation_id: int, now: datetime) -> Turn | None:
         turn = dispatch.next_turn(session, conversation_id, now)
@@ -205,7 +241,7 @@ class Dispatcher:
                           extra={"conversation_id": turn.conversation_id, "message_id": turn.message_id})
             return
         self._settle(turn.message_id, handled=handled_at is not None)
-        self._deps.nudge.set()
+        self._deps.bell.ring()
         if handled_at is not None:
             TURNS.labels("given_up").inc()
             self._woken_again.add(turn.conversation_id)
@@ -228,8 +264,8 @@ class Dispatcher:
             if len(self._settled) > SETTLED_KEPT:
                 self._settled.popitem(last=False)
         for waiter in self._waiting.pop(message_id, ()):
-            if not waiter.done():
-                waiter.set_result(handled)
+            if not waiter.told.done():
+                waiter.told.set_result(handled)
 
     def _served(self, conversation_id: int, task: asyncio.Task[None]) -> None:
         del self._serving[conversation_id]

@@ -128,6 +128,7 @@ class SaidListOut(BaseModel):
 REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": ProblemOut, "description": "The token is missing or wrong"},
     422: {"model": ProblemOut, "description": "A field cannot be accepted"},
+    503: {"model": ProblemOut, "description": "The store cannot be reached; nothing was kept"},
 }
 POST_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": AnsweredOut, "description": "Answered"},
@@ -157,7 +158,7 @@ class HttpChannel:
                              responses={200: {"model": SaidListOut}, **REFUSALS}, name="poll_messages")
         return router
 
-    def _authorize(self, shown: HTTPAuthorizationCredentials | None = Depends(_BEARER)) -> None:
+    async def _authorize(self, shown: HTTPAuthorizationCredentials | None = Depends(_BEARER)) -> None:
         token = self._deps.http_token
         if not token or shown is None or not hmac.compare_digest(shown.credentials.encode(), token.encode()):
             raise unauthorized()
@@ -179,11 +180,14 @@ class HttpChannel:
             raise problem_for(error, NAMES) from error
         message_id, conversation_id, owner, done = stored
         if not done:
-            self._deps.nudge.set()
+            self._deps.bell.ring()
             self._dispatcher.wake(conversation_id)
-            if not await self._dispatcher.handled(message_id, self._deps.bot_timeout):
-                return JSONResponse({"conversation_id": conversation_id, "owner": owner, "status": "stored"}, 202)
-        return JSONResponse(await self._deps.transactions.write(partial(self._answer, message_id)))
+            answer = await self._dispatcher.outcome(message_id, self._deps.bot_timeout, self._answer)
+        else:
+            answer = await self._deps.transactions.write(partial(self._answer, message_id))
+        if answer is None:
+            return JSONResponse({"conversation_id": conversation_id, "owner": owner, "status": "stored"}, 202)
+        return JSONResponse(answer)
 
     def _receive(self, asked: MessageIn, session: Session) -> tuple[int, int, str, bool]:
         received = receive_message(
@@ -195,14 +199,13 @@ class HttpChannel:
                 received.message.handled_at is not None)
 
     def _answer(self, message_id: int, session: Session) -> dict[str, Any]:
-        """The answer to a handled message; with that it is delivered."""
-        message, status = session.execute(
-            select(Message, Conversation.status).join(Conversation, Conversation.id == Message.conversation_id)
-            .where(Message.id == message_id)).one()
+        """The answer to a handled message; with that it is delivered, for whoever does not get it asks again."""
+        message = session.get(Message, message_id)  # in the transaction that handled it, both are at hand
+        conversation = session.get(Conversation, message.conversation_id)
         replies = replies_to(session, message_id)
         mark_delivered(session, [reply.id for reply in replies if reply.delivery_state == "queued"], self._deps.clock())
         return {
-            "conversation_id": message.conversation_id, "owner": owner_of(status),
+            "conversation_id": message.conversation_id, "owner": owner_of(conversation.status),
             "replies": [{"id": reply.id, "text": reply.text, "buttons": shown_buttons(reply.buttons)}
                         for reply in replies],
             "understood": _understood(message),

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,11 +10,14 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field, ValidationError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from crm_store.errors import InvalidMessage
 from crm_store.rules.text import MESSAGE_LIMIT
+
+log = logging.getLogger(__name__)
 
 DISCARDED = 1024 * 1024  # of a body too large, so that the sender is still there to read the answer
 
@@ -69,6 +73,12 @@ def rate_limited(seconds: int) -> Problem:
                    headers={"Retry-After": str(seconds)})
 
 
+def unavailable() -> Problem:
+    """The store cannot be reached: nothing was kept, and the same request may be sent again."""
+    return Problem(503, "unavailable", "the store cannot be reached; send the same again in a moment",
+                   headers={"Retry-After": "1"})
+
+
 def problem_for(error: InvalidMessage, names: Mapping[str, str]) -> Problem:
     """The refusal that a message becomes which the store does not accept; ``names`` are the fields' names outside."""
     field = error.data.get("field", "text")
@@ -95,6 +105,9 @@ class GatewayRoute(APIRoute):
                 response = problem.response()
             except RequestValidationError as error:
                 response = _worded(error.errors()[0]).response()
+            except (OperationalError, InterfaceError):
+                log.exception("the store cannot be reached")
+                response = unavailable().response()
             response.headers.setdefault("Cache-Control", "no-store")
             response.headers.setdefault("X-Content-Type-Options", "nosniff")
             return response

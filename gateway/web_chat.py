@@ -116,7 +116,7 @@ class WebChat:
             lambda session: sign_in(session, visitor, str(number), now))
         if signed_in is None:
             return RedirectResponse("/?link=expired", 303, headers=PAGE_HEADERS)
-        self._deps.nudge.set()
+        self._deps.bell.ring()
         if signed_in.left_identity_id is not None:
             self._deps.broadcast.publish(f"identity:{signed_in.left_identity_id}", {"kind": "left"})
         response = RedirectResponse("/", 303, headers=PAGE_HEADERS)
@@ -143,7 +143,7 @@ class WebChat:
             stored = await self._deps.transactions.write(partial(self._receive, visitor, asked))
         except InvalidMessage as error:
             raise problem_for(error, NAMES) from error
-        self._deps.nudge.set()
+        self._deps.bell.ring()
         self._dispatcher.wake(stored["conversation_id"])
         response = JSONResponse(stored, 202)
         if not known:

@@ -6,6 +6,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -52,20 +53,16 @@ def now() -> datetime:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """A PostgreSQL server started for this run, on loopback and a socket of its own; stopped afterwards."""
     initdb, pg_ctl = find_program("initdb"), find_program("pg_ctl")
     require(initdb and pg_ctl, "PostgreSQL (initdb, pg_ctl) is not installed")
     assert initdb and pg_ctl
-    folder = Path(tmp_path_factory.mktemp("postgres"))
+    folder = Path(tempfile.mkdtemp(prefix="warmline-postgres-"))  # pytest's own folders are closed to other users
     as_user: dict[str, object] = {}
     if os.geteuid() == 0:
         account = pwd.getpwnam(UNPRIVILEGED)
         os.chown(folder, account.pw_uid, account.pw_gid)
-        for parent in folder.parents:
-            if parent == Path("/tmp") or parent == parent.parent:
-                break
-            parent.chmod(parent.stat().st_mode | 0o011)
         as_user = {"user": account.pw_uid, "group": account.pw_gid}
     port, data = free_port(), folder / "data"
 
@@ -81,6 +78,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"postgresql+psycopg2://warmline@127.0.0.1:{port}/postgres"
     finally:
         run(pg_ctl, "-D", str(data), "-m", "immediate", "-w", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

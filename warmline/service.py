@@ -70,12 +70,8 @@ def make_app(settings: Settings, store: Store) -> FastAPI:
 def run_service(settings: Settings) -> int:
     """Serve until told to stop."""
     set_up_logs(settings.log_level)
-    store = Store(settings.database_url, **_pool(settings))
+    store = Store(settings.database_url)
     uvicorn.run(make_app(settings, store), host=settings.host, port=settings.port, log_config=None, access_log=False,
                 server_header=False, proxy_headers=False, ws="none", timeout_graceful_shutdown=5)
     store.close()
     return 0
-
-
-def _pool(settings: Settings) -> dict[str, int]:
-    return {} if settings.database_url.startswith("sqlite") else {"pool_size": 20, "max_overflow": 20}

@@ -80,7 +80,7 @@ class Settings:
         values = {PREFIX + f.name.upper(): getattr(self, f.name) for f in fields(self)}
         told = {name: ("true" if value else "false") if isinstance(value, bool) else str(value)
                 for name, value in values.items()}
-        return {**told, "WARMLINE_ACTIONS_URL": self.actions_url, "RASA_TELEMETRY_ENABLED": "false"}
+        return {**told, "WARMLINE_ACTIONS_URL": f"{self.actions_url}/webhook", "RASA_TELEMETRY_ENABLED": "false"}
 
 
 def load_settings(environment: Mapping[str, str] | None = None, *, root: Path = ROOT) -> Settings:

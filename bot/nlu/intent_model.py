@@ -41,7 +41,8 @@ class IntentSettings:
 
     Attributes:
         c: Inverse strength of the regularisation.
-        vector_weight: Length that the sentence vector is given beside the surface features of length 1.
+        vector_weight: Length that the sentence vector, from the mean of the examples, is given beside the surface
+            features of length 1.
         least_documents: A surface feature in fewer examples is left out.
         temperature: The scores are divided by it, so that a confidence of 0.8 is right 8 times of 10.
         threshold: A best intent below this confidence is out of scope.
@@ -79,13 +80,14 @@ class IntentModel:
     """A trained model: plain arrays, so that loading one runs no code and reading a message takes well under 1 ms."""
 
     def __init__(self, settings: IntentSettings, intents: Sequence[str], vocabulary: Sequence[str], idf: Floats,
-                 surface: Floats, dense: Floats, intercept: Floats) -> None:
+                 surface: Floats, mean: Floats, dense: Floats, intercept: Floats) -> None:
         self.settings = settings
         self.intents = tuple(intents)
         self._vocabulary = tuple(vocabulary)
         self._index = {feature: index for index, feature in enumerate(vocabulary)}
         self._idf = idf  # [features]
         self._surface = surface  # [features, intents]
+        self._mean = mean  # [dimensions of the sentence vector], over the examples
         self._dense = dense  # [dimensions of the sentence vector, intents]
         self._intercept = intercept  # [intents]
 
@@ -108,8 +110,10 @@ class IntentModel:
         vectorizer = TfidfVectorizer(analyzer=surface_features, sublinear_tf=True, min_df=settings.least_documents,
                                      dtype=np.float32)
         matrix = vectorizer.fit_transform(texts)
+        mean = np.zeros(0, np.float32)
         if vectors is not None:
-            matrix = hstack([matrix, csr_matrix(_scaled(vectors, settings.vector_weight))], format="csr")
+            mean = vectors.mean(axis=0)
+            matrix = hstack([matrix, csr_matrix(_directions(vectors - mean) * settings.vector_weight)], format="csr")
         regression = LogisticRegression(C=settings.c, max_iter=400, tol=1e-3, class_weight="balanced", random_state=0)
         regression.fit(matrix, list(intents))
         weights = regression.coef_.T
@@ -121,7 +125,7 @@ class IntentModel:
         vocabulary = [str(feature) for feature in vectorizer.get_feature_names_out()]
         return cls(settings, [str(intent) for intent in regression.classes_], vocabulary,
                    vectorizer.idf_.astype(np.float32), weights[:len(vocabulary)].astype(np.float32),
-                   weights[len(vocabulary):].astype(np.float32), bias.astype(np.float32))
+                   mean, weights[len(vocabulary):].astype(np.float32), bias.astype(np.float32))
 
     def scores(self, text: str, vector: Floats | None = None) -> Floats:
         """The score of every intent before it becomes a probability, in the order of ``intents``."""
@@ -131,8 +135,8 @@ class IntentModel:
             rows = np.fromiter(counts.keys(), dtype=np.int64)
             values = (1 + np.log(np.fromiter(counts.values(), dtype=np.float32))) * self._idf[rows]
             scores += (values / np.linalg.norm(values)) @ self._surface[rows]
-        if vector is not None and len(self._dense):
-            scores += _scaled(vector.reshape(1, -1), self.settings.vector_weight)[0] @ self._dense
+        if vector is not None and len(self._dense) and vector.any():  # all zero: the encoder did not run
+            scores += self.settings.vector_weight * _directions((vector - self._mean)[None])[0] @ self._dense
         return scores
 
     def rank(self, text: str, vector: Floats | None = None) -> Ranking:
@@ -157,8 +161,8 @@ class IntentModel:
         """Writes the model into ``folder``."""
         about = {"settings": asdict(self.settings), "intents": self.intents, "vocabulary": self._vocabulary}
         (folder / "intents.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf8")
-        np.savez(folder / "intents.npz", idf=self._idf, surface=self._surface, dense=self._dense,
-                 intercept=self._intercept)
+        np.savez(folder / "intents.npz", idf=self._idf, surface=self._surface, mean=self._mean,
+                 dense=self._dense, intercept=self._intercept)
 
     @classmethod
     def load(cls, folder: Path) -> IntentModel:
@@ -166,13 +170,13 @@ class IntentModel:
         about: dict[str, Any] = json.loads((folder / "intents.json").read_text(encoding="utf8"))
         with np.load(folder / "intents.npz", allow_pickle=False) as arrays:
             return cls(IntentSettings(**about["settings"]), about["intents"], about["vocabulary"], arrays["idf"],
-                       arrays["surface"], arrays["dense"], arrays["intercept"])
+                       arrays["surface"], arrays["mean"], arrays["dense"], arrays["intercept"])
 
 
-def _scaled(vectors: Floats, weight: float) -> Floats:
-    """Vectors of length ``weight``; a vector of nothing stays nothing."""
+def _directions(vectors: Floats) -> Floats:
+    """Vectors of unit length; one of no length stays as it is."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors * (weight / np.where(lengths > 0, lengths, 1))).astype(np.float32)
+    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
 def ranked(intents: Sequence[str], scores: Floats, temperature: float) -> Ranking:

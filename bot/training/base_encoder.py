@@ -14,6 +14,7 @@ The network is a BERT with the normalisation after each block, exact GELU and le
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import struct
 import subprocess
@@ -169,7 +170,7 @@ def _parse(data: bytes) -> BaseEncoder:
     spelling = data[at:at + letters]
     at += letters
     pieces = [spelling[start:end].decode("utf8", "surrogateescape")
-              for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+              for start, end in itertools.pairwise(bounds)]
     (skipped,) = struct.unpack_from("<I", data, at + 4)
     at += 8 + skipped
     (entries,) = struct.unpack_from("<i", data, at)

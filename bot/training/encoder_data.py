@@ -1,7 +1,7 @@
 """What the text encoder learns from, and what it is measured on.
 
-Public sets are read from one folder and are not part of the project; the service turns (``data/sentiment``) are. Which rows
-are taken, and in which order, depends on the seed alone.
+Public sets are read from one folder and are not part of the project; the service turns (``data/sentiment``) are. Which
+rows are taken, and in which order, depends on the seed alone.
 """
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ UNKNOWN = -1
 NEGATIVE, NEUTRAL, POSITIVE = range(3)
 VALENCE = {"negative": NEGATIVE, "neutral": NEUTRAL, "positive": POSITIVE}
 LANGUAGES = ("zh", "en")
-LONGEST = 160  # characters: a training row is cut to 64 tokens, so longer public texts teach half a thought
 
-_GLAD = frozenset("happy joy admiration gratitude love amusement optimism happiness excitement positive-other caring relaxed "
-                  "like approval relief pride grateful 开心 关心".split())
-_SAD = frozenset("angry anger sad sadness fear disgust annoyance disapproval depress negative-other disappointment worried "
-                 "remorse grief nervousness embarrassment 伤心 生气 厌恶".split())
+_GLAD = frozenset("happy joy admiration gratitude love amusement optimism happiness excitement positive-other caring "
+                  "relaxed like approval relief pride grateful 开心 关心".split())
+_SAD = frozenset("angry anger sad sadness fear disgust annoyance disapproval depress negative-other disappointment "
+                 "worried remorse grief nervousness embarrassment 伤心 生气 厌恶".split())
 _PLAIN = frozenset("neutral others surprise astonished curiosity confusion realization 平静 疑问 惊讶".split())
 
-_TRUST = {"smp2020": 1.0, "zh_multi": 0.8, "cped": 0.5, "clue": 0.3, "bmeld": 0.4, "goemotions": 0.8, "emocontext": 0.4,
-          "tweeteval": 0.6}
-"""How much a source's rows weigh, and how often they are drawn: how near its labels are to anger in what is written."""
+_NEAR = ("smp2020", "goemotions", "cped", "zh_multi", "bmeld", "tweeteval")
+"""Sources whose labels are nearest to anger in what is written; of the rows of the others three in ten may be drawn."""
 
 _HELD_OUT_SOURCES = ("smp2020_usual_eval_labeled", "smp2020_virus_eval_labeled", "goemotions_dev")
-_CALM_TOPICS = frozenset("file_complaint ask_complaint_status request_human deny give_feedback bot_challenge out_of_scope".split())
+_HEATED_TOPICS = frozenset("file_complaint ask_complaint_status request_human deny give_feedback bot_challenge "
+                           "out_of_scope".split())
 _ANNOTATION = re.compile(r"\[([^\]]*)\](?:\([^)]*\)|\{[^}]*\})")
 
 
@@ -67,18 +66,20 @@ class Shares:
     """How many rows of each kind to take.
 
     Attributes:
-        public: Rows of the public emotion sets, half Chinese, half English, two in five angry.
+        public: Rows of the public emotion sets, 36 in 100 of them angry.
         calm: Customers' turns of MultiDoGO.
         reviews: Reviews of goods and meals, for the valence alone.
         requests: Requests of the Bitext set.
         repeat: How often every service turn is seen.
+        kept_back: Share of the groups of service turns that is not learnt from but calibrated on.
     """
 
     public: int = 26_000
     calm: int = 4_000
-    reviews: int = 3_000
-    requests: int = 1_000
-    repeat: int = 5
+    reviews: int = 0
+    requests: int = 0
+    repeat: int = 4
+    kept_back: float = 0.1
 
 
 def gather(corpora: Path, project: Path, shares: Shares, seed: int) -> Data:
@@ -95,35 +96,34 @@ def gather(corpora: Path, project: Path, shares: Shares, seed: int) -> Data:
     calibrate: dict[str, list[Row]] = {}
     learning: list[Row] = []
     for language in LANGUAGES:
-        kept_back, rest = _split_by_group(_records(project / "data" / "sentiment" / f"service_{language}.jsonl"), chance)
+        records = _records(project / "data" / "sentiment" / f"service_{language}.jsonl")
+        kept_back, rest = _split_by_group(records, shares.kept_back, chance)
         calibrate[f"service_{language}"] = [_service_row(record) for record in kept_back]
         learning += [_service_row(record) for record in rest] * shares.repeat
 
-    public: dict[str, list[Row]] = {language: [] for language in LANGUAGES}
+    public: list[Row] = []
     for record in _records(corpora / "emotion_train.jsonl"):
-        row = _public_row(record)
         if record["source"] in _HELD_OUT_SOURCES:
-            report.setdefault(record["source"].split("_")[0], []).append(row)
-        elif 1 < len(row.text) <= LONGEST:
-            public[record["lang"]].append(row)
+            report.setdefault(record["source"].split("_")[0], []).append(_public_row(record))
+        elif record["source"].startswith(_NEAR) or chance.random() < 0.3:
+            public.append(_public_row(record))
     for name in ("smp2020", "goemotions"):
         chance.shuffle(report[name])
-        report[name] = report[name][:1000]
+        report[name] = report[name][:500]
 
     turns = sorted({line.strip() for line in _lines(corpora / "multidogo_customer_turns.txt") if line.strip()})
     chance.shuffle(turns)
     calm = [Row(text, 0, UNKNOWN, 1.0, "multidogo") for text in turns]
-    report["multidogo"], calibrate["multidogo"], calm = calm[:1500], calm[1500:2000], calm[2000:]
+    report["multidogo"], calm = calm[:1500], calm[1500:]
 
     taken = {_plain(row.text) for part in (*report.values(), *calibrate.values()) for row in part}
     pools: list[tuple[list[Row], int]] = [(calm, shares.calm), (list(_reviews(corpora)), shares.reviews),
                                           (list(_requests(corpora)), shares.requests)]
-    for language in LANGUAGES:
-        for angry, part in ((1, 0.4), (0, 0.6)):
-            pools.append(([row for row in public[language] if row.angry == angry], round(shares.public / 2 * part)))
+    for angry, part in ((1, 0.36), (0, 0.64)):
+        pools.append(([row for row in public if row.angry == angry], round(shares.public * part)))
     for pool, number in pools:
         new = [row for row in pool if _plain(row.text) not in taken]
-        learning += _draw(new, number, chance)
+        learning += chance.sample(new, min(number, len(new)))
     learning += list(_examples(project))
     chance.shuffle(learning)
     return Data([row for row in learning if _plain(row.text) not in taken], calibrate, report)
@@ -146,14 +146,15 @@ def batches(rows: list[Row], size: int, seed: int) -> list[list[Row]]:
     return found
 
 
-def _split_by_group(records: Iterable[dict[str, Any]], chance: random.Random) -> tuple[list[Any], list[Any]]:
-    """One group in eight is kept back, whole."""
+def _split_by_group(records: Iterable[dict[str, Any]], share: float,
+                    chance: random.Random) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """A share of the groups, whole, and the rest."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for record in records:
         groups.setdefault(record["group"], []).append(record)
     names = sorted(groups)
     chance.shuffle(names)
-    cut = len(names) // 8
+    cut = round(len(names) * share)
     return ([record for name in names[:cut] for record in groups[name]],
             [record for name in names[cut:] for record in groups[name]])
 
@@ -169,9 +170,7 @@ def _public_row(record: dict[str, Any]) -> Row:
         valence = POSITIVE if glad else NEGATIVE
     else:
         valence = NEUTRAL if not glad and feelings <= _PLAIN else UNKNOWN
-    weight = next(trust for name, trust in _TRUST.items() if record["source"].startswith(name))
-    if feelings & {"annoyance", "disapproval"} and "anger" not in feelings:
-        weight /= 2  # irritation, on which even its annotators disagreed
+    weight = 0.6 if record["source"].startswith(("goemotions", "bmeld")) else 1.0
     return Row(record["text"].strip(), int(record["angry"]), valence, weight, record["source"])
 
 
@@ -200,14 +199,8 @@ def _examples(project: Path) -> Iterator[Row]:
             if named:
                 intent = named[1].split("/")[0]
             example = re.match(r"\s+- (.+)", line)
-            if example and intent and intent not in _CALM_TOPICS:
+            if example and intent and intent not in _HEATED_TOPICS:
                 yield Row(_ANNOTATION.sub(r"\1", example[1]), 0, UNKNOWN, 0.5, "examples")
-
-
-def _draw(rows: list[Row], number: int, chance: random.Random) -> list[Row]:
-    """Rows without repetition, likelier the more they weigh."""
-    keyed = sorted(((chance.random() ** (1 / row.weight), index) for index, row in enumerate(rows)), reverse=True)
-    return [rows[index] for _, index in keyed[:number]]
 
 
 def _plain(text: str) -> str:

@@ -56,7 +56,7 @@ class EmotionEncoder(nn.Module):
         self.layers = nn.ModuleList(Layer(sizes, 0.0 if index < frozen_layers else dropout)
                                     for index in range(sizes.layers))
         self.notice = nn.Linear(sizes.hidden, 1)
-        self.judge = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * sizes.hidden, 256), nn.GELU(), nn.Dropout(dropout))
+        self.judge = nn.Linear(2 * sizes.hidden, 256)
         self.anger = nn.Linear(256, 1)
         self.valence = nn.Linear(256, len(VALENCES))
 
@@ -93,7 +93,7 @@ class EmotionEncoder(nn.Module):
         """The three outputs from the last layer's tokens."""
         weights = (self.notice(tokens).squeeze(-1) + (1 - mask.float()) * _LOWEST).softmax(-1)
         noticed = (weights.unsqueeze(1) @ tokens).squeeze(1)
-        judged = self.judge(torch.cat([tokens[:, 0], noticed], dim=-1))
+        judged = torch.relu(self.judge(torch.cat([tokens[:, 0], noticed], dim=-1)))
         return sentence_vector(tokens, mask), self.anger(judged).squeeze(-1), self.valence(judged)
 
 

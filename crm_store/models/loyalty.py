@@ -19,7 +19,7 @@ class Tier(Base):
     name_zh = sa.Column(sa.String(40), nullable=False)
     name_en = sa.Column(sa.String(40), nullable=False)
     minimum_spend_fen = sa.Column(sa.Integer, nullable=False)
-    multiplier = sa.Column(sa.Numeric(4, 2), nullable=False)
+    multiplier = sa.Column(sa.Numeric(4, 2, asdecimal=False), nullable=False)
     benefits_zh = sa.Column(sa.Text, nullable=False)
     benefits_en = sa.Column(sa.Text, nullable=False)
     anger_route = sa.Column(sa.Float, nullable=False)

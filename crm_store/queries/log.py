@@ -87,7 +87,7 @@ def search_log(
         per_page: at most 200.
     """
     page, per_page = max(page, 1), min(max(per_page, 1), MOST_PER_PAGE)
-    wanted = [word for word in (words or "").split() if word][:WORDS_LIMIT]
+    wanted = _storable(words or "").split()[:WORDS_LIMIT]
     conditions = [_holds(word) for word in wanted]
     if channel is not None:
         conditions.append(Conversation.channel == channel)
@@ -96,16 +96,16 @@ def search_log(
     if anger_at_least is not None:
         conditions.append(_message_where(Message.anger >= anger_at_least))
     if reason is not None:
-        conditions.append(sa.exists().where(Escalation.conversation_id == Conversation.id, Escalation.reason == reason))
+        conditions.append(_exists(Escalation.conversation_id == Conversation.id, Escalation.reason == reason))
     if agent_id is not None:
         conditions.append(sa.or_(Conversation.assignee_id == agent_id,
                                  _message_where(Message.agent_id == agent_id, Message.direction == "outgoing")))
     if grade is not None:
-        conditions.append(sa.exists().where(Ticket.conversation_id == Conversation.id, Ticket.grade == grade))
+        conditions.append(_exists(Ticket.conversation_id == Conversation.id, Ticket.grade == grade))
     if breached is not None:
         conditions.append(_breached() if breached else ~_breached())
     if rating is not None:
-        conditions.append(sa.exists().where(Rating.conversation_id == Conversation.id, Rating.score == rating))
+        conditions.append(_exists(Rating.conversation_id == Conversation.id, Rating.score == rating))
     if since is not None:
         conditions.append(Conversation.updated_at >= since)
     if until is not None:
@@ -128,28 +128,36 @@ def escape_like(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
+def _storable(words: str) -> str:
+    """What a database can be asked for: NUL and lone surrogates occur in no message."""
+    return words.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
 def _contains(column: Any, word: str) -> Any:
-    return sa.func.lower(column).like(f"%{escape_like(word.lower())}%", escape="\\")
+    return column.ilike(f"%{escape_like(word)}%", escape="\\")
 
 
 def _holds(word: str) -> Any:
     """The word occurs in a message or a ticket's number, or in who the customer is."""
-    word = word.replace("\x00", "").encode("utf-8", "replace").decode()
     return sa.or_(
         _message_where(_contains(Message.text, word)),
-        sa.exists().where(Ticket.conversation_id == Conversation.id, _contains(Ticket.number, word)),
-        sa.exists().where(Customer.id == Conversation.customer_id,
-                          sa.or_(_contains(Customer.name, word), _contains(Customer.number, word))),
+        _exists(Ticket.conversation_id == Conversation.id, _contains(Ticket.number, word)),
+        _exists(Customer.id == Conversation.customer_id,
+                sa.or_(_contains(Customer.name, word), _contains(Customer.number, word))),
     )
 
 
 def _message_where(*conditions: Any) -> Any:
-    return sa.exists().where(Message.conversation_id == Conversation.id, *conditions).correlate(Conversation)
+    return _exists(Message.conversation_id == Conversation.id, *conditions)
+
+
+def _exists(*conditions: Any) -> Any:
+    return sa.exists().where(*conditions).correlate(Conversation)
 
 
 def _breached() -> Any:
-    return sa.exists().where(SlaClock.ticket_id == Ticket.id, Ticket.conversation_id == Conversation.id,
-                             SlaClock.state == "breached").correlate(Conversation)
+    return _exists(SlaClock.ticket_id == Ticket.id, Ticket.conversation_id == Conversation.id,
+                   SlaClock.state == "breached")
 
 
 def _rows(session: Session, found: list[Any], words: list[str]) -> list[LogRow]:

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 from crm_store.models import Escalation, Message, SlaClock, SlaEvent, SupportAgent, Ticket
 
 SHOWN_EVENTS = ("warned", "breached", "met", "paused", "resumed")
-_ORDER = {"message": 0, "note": 1, "escalation": 2, "sla": 3}
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,14 @@ def thread(session: Session, conversation_id: int) -> list[ThreadRow]:
     """Everything of a conversation, oldest first: also what was dropped, marked as such. Check access before."""
     rows = [*_messages(session, conversation_id), *_escalations(session, conversation_id),
             *_sla_events(session, conversation_id)]
-    return sorted(rows, key=lambda row: (row.at, _ORDER[row.kind], row.id))
+    return sorted(rows, key=_order)
+
+
+def _order(row: ThreadRow) -> tuple[datetime, bool, int, bool]:
+    """By time; at the same time by id, a handover right after the message that caused it, SLA events last."""
+    is_escalation = row.kind == "escalation"
+    cause = (row.data or {}).get("message_id") or 0 if is_escalation else row.id
+    return row.at, row.kind == "sla", cause, is_escalation
 
 
 def _messages(session: Session, conversation_id: int) -> list[ThreadRow]:
@@ -74,7 +80,8 @@ def _escalations(session: Session, conversation_id: int) -> list[ThreadRow]:
         .where(Escalation.conversation_id == conversation_id)).all()
     return [
         ThreadRow(kind="escalation", at=escalation.decided_at, id=escalation.id, anger=escalation.anger,
-                  data={"reason": escalation.reason, "ticket": number, "anger": escalation.anger})
+                  data={"reason": escalation.reason, "ticket": number, "anger": escalation.anger,
+                        "message_id": escalation.message_id})
         for escalation, number in found
     ]
 

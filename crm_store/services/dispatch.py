@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from crm_store.errors import NotFound
@@ -24,6 +24,44 @@ BACKOFF_SECONDS = (0.5, 1, 2, 4, 5)
 REQUEST_HUMAN = "/request_human"
 # Written out, not bound: SQLite uses a partial index only where it can see its condition.
 UNHANDLED = sa.text("messages.direction = 'incoming' AND messages.handled_at IS NULL")
+
+
+# The statements of every turn are built once; the tables, not the classes, where no object is needed.
+_table, _C, _M = Conversation.__table__, bindparam("conversation"), bindparam("message")
+_FREE = sa.or_(_table.c.dispatch_lease.is_(None), _table.c.dispatch_lease_until <= bindparam("now"))
+_HELD = _table.c.dispatch_lease == bindparam("holder")
+_LEASE = sa.update(_table).where(_table.c.id == _C, _FREE).values(
+    dispatch_lease=bindparam("holder"), dispatch_lease_until=bindparam("until"))
+_RENEW = sa.update(_table).where(_table.c.id == _C, _HELD).values(dispatch_lease_until=bindparam("until"))
+_RELEASE = sa.update(_table).where(_table.c.id == _C, _HELD).values(dispatch_lease=None, dispatch_lease_until=None)
+_MESSAGE = select(Message).where(Message.id == _M).execution_options(populate_existing=True)
+_FIRST = select(sa.func.min(Message.id).label("id")).where(UNHANDLED).group_by(Message.conversation_id).subquery()
+_WAITING = (
+    select(Message.conversation_id).join(_FIRST, Message.id == _FIRST.c.id)
+    .join(Conversation, Conversation.id == Message.conversation_id)
+    .where(sa.or_(Message.next_attempt_at.is_(None), Message.next_attempt_at <= bindparam("now")), _FREE)
+    .order_by(Message.id).limit(bindparam("most"))
+)
+_IN_CONTEXT = (
+    select(Message.id, Message.text, Message.payload, Message.next_attempt_at,
+           Conversation.id.label("conversation_id"), Conversation.identity_id, Conversation.status,
+           Conversation.version, Conversation.channel, Conversation.language,
+           Customer.id.label("customer_id"), Customer.number, Customer.name, Customer.tier_code,
+           Customer.language.label("customer_language"), Tier.anger_route, Tier.anger_watch)
+    .join(Conversation, Conversation.id == Message.conversation_id)
+    .join(ChannelIdentity, ChannelIdentity.id == Conversation.identity_id)
+    .outerjoin(Customer, Customer.id == ChannelIdentity.customer_id)
+    .outerjoin(Tier, Tier.code == sa.func.coalesce(Customer.tier_code, GUEST_TIER))
+    .where(Message.conversation_id == _C).limit(1)
+)
+_OLDEST_UNHANDLED = _IN_CONTEXT.where(UNHANDLED).order_by(Message.id)
+_NEWEST_INCOMING = _IN_CONTEXT.where(Message.direction == "incoming").order_by(Message.id.desc())
+_LAST_ESCALATED = select(sa.func.coalesce(sa.func.max(Escalation.message_id), 0)).where(
+    Escalation.conversation_id == _C).scalar_subquery()
+_LAST_BEFORE = (
+    select(Message.id, Message.direction, Message.anger, Message.buttons, _LAST_ESCALATED.label("since"))
+    .where(Message.conversation_id == _C, Message.id < _M).order_by(Message.id.desc()).limit(12)
+)
 
 
 @dataclass(frozen=True)
@@ -65,39 +103,29 @@ class Understood:
 
 def lease_conversation(session: Session, conversation_id: int, holder: str, now: datetime, seconds: float = 30) -> bool:
     """Take the right to dispatch a conversation for some seconds; False while any holder has it."""
-    return _update_lease(
-        session, conversation_id,
-        sa.or_(Conversation.dispatch_lease.is_(None), Conversation.dispatch_lease_until <= now),
-        dispatch_lease=holder, dispatch_lease_until=now + timedelta(seconds=seconds))
+    return _changes_one(session, _LEASE, conversation=conversation_id, now=now, holder=holder,
+                        until=now + timedelta(seconds=seconds))
 
 
 def renew_lease(session: Session, conversation_id: int, holder: str, now: datetime, seconds: float = 30) -> bool:
     """Keep the lease for some more seconds; False where another holder has it by now."""
-    return _update_lease(session, conversation_id, Conversation.dispatch_lease == holder,
-                         dispatch_lease_until=now + timedelta(seconds=seconds))
+    return _changes_one(session, _RENEW, conversation=conversation_id, holder=holder,
+                        until=now + timedelta(seconds=seconds))
 
 
 def release_conversation(session: Session, conversation_id: int, holder: str) -> None:
     """Give the lease back; nothing happens where another holder has it by now."""
-    _update_lease(session, conversation_id, Conversation.dispatch_lease == holder,
-                  dispatch_lease=None, dispatch_lease_until=None)
+    _changes_one(session, _RELEASE, conversation=conversation_id, holder=holder)
 
 
 def conversations_waiting(session: Session, now: datetime, limit: int = 100) -> list[int]:
     """Conversations whose oldest unhandled message may be dispatched now, the longest waiting first."""
-    first = (select(sa.func.min(Message.id).label("id")).where(UNHANDLED).group_by(Message.conversation_id)).subquery()
-    return list(session.execute(
-        select(Message.conversation_id).join(first, Message.id == first.c.id)
-        .join(Conversation, Conversation.id == Message.conversation_id)
-        .where(sa.or_(Message.next_attempt_at.is_(None), Message.next_attempt_at <= now),
-               sa.or_(Conversation.dispatch_lease.is_(None), Conversation.dispatch_lease_until <= now))
-        .order_by(Message.id).limit(limit)
-    ).scalars())
+    return list(session.execute(_WAITING, {"now": now, "most": limit}).scalars())
 
 
 def next_turn(session: Session, conversation_id: int, now: datetime) -> Turn | None:
     """The oldest unhandled message of a conversation, or None where there is none or it is not due yet."""
-    row = _context_row(session, conversation_id, UNHANDLED, oldest=True)
+    row = session.execute(_OLDEST_UNHANDLED, {"conversation": conversation_id}).one_or_none()
     if row is None or (row.next_attempt_at is not None and row.next_attempt_at > now):
         return None
     return Turn(message_id=row.id, conversation_id=row.conversation_id, version=row.version, text=row.text,
@@ -113,8 +141,8 @@ def turn_context(session: Session, conversation_id: int, now: datetime) -> dict[
     Raises:
         NotFound: the conversation does not exist or has no message of a customer.
     """
-    row = (_context_row(session, conversation_id, UNHANDLED, oldest=True)
-           or _context_row(session, conversation_id, Message.direction == "incoming", oldest=False))
+    row = (session.execute(_OLDEST_UNHANDLED, {"conversation": conversation_id}).one_or_none()
+           or session.execute(_NEWEST_INCOMING, {"conversation": conversation_id}).one_or_none())
     if row is None:
         raise NotFound(conversation_id=conversation_id)
     return _context(session, row)
@@ -136,9 +164,7 @@ def complete_turn(session: Session, turn: Turn, *, replies: Sequence[Reply], und
         now: when.
     """
     conversation = lock_conversation(session, turn.conversation_id)
-    message = session.execute(
-        select(Message).where(Message.id == turn.message_id).execution_options(populate_existing=True)
-    ).scalar_one()
+    message = session.execute(_MESSAGE, {"message": turn.message_id}).scalar_one()
     if message.handled_at is not None:
         return
     message.handled_at, message.next_attempt_at = now, None
@@ -174,8 +200,7 @@ def postpone_turn(session: Session, message_id: int, now: datetime, *,
     """
     conversation_id = session.execute(select(Message.conversation_id).where(Message.id == message_id)).scalar_one()
     conversation = lock_conversation(session, conversation_id)
-    message = session.execute(
-        select(Message).where(Message.id == message_id).execution_options(populate_existing=True)).scalar_one()
+    message = session.execute(_MESSAGE, {"message": message_id}).scalar_one()
     if message.handled_at is not None:
         return
     if now - message.created_at < give_up_after:
@@ -190,28 +215,8 @@ def postpone_turn(session: Session, message_id: int, now: datetime, *,
                               message_id=message_id)
 
 
-def _update_lease(session: Session, conversation_id: int, condition: Any, **values: Any) -> bool:
-    done = session.execute(
-        sa.update(Conversation).where(Conversation.id == conversation_id, condition).values(**values)
-        .execution_options(synchronize_session=False)
-    )
-    return bool(done.rowcount == 1)
-
-
-def _context_row(session: Session, conversation_id: int, condition: Any, *, oldest: bool) -> Any:
-    return session.execute(
-        select(Message.id, Message.text, Message.payload, Message.next_attempt_at,
-               Conversation.id.label("conversation_id"), Conversation.identity_id, Conversation.status,
-               Conversation.version, Conversation.channel, Conversation.language,
-               Customer.id.label("customer_id"), Customer.number, Customer.name, Customer.tier_code,
-               Customer.language.label("customer_language"), Tier.anger_route, Tier.anger_watch)
-        .join(Conversation, Conversation.id == Message.conversation_id)
-        .join(ChannelIdentity, ChannelIdentity.id == Conversation.identity_id)
-        .outerjoin(Customer, Customer.id == ChannelIdentity.customer_id)
-        .outerjoin(Tier, Tier.code == sa.func.coalesce(Customer.tier_code, GUEST_TIER))
-        .where(Message.conversation_id == conversation_id, condition)
-        .order_by(Message.id if oldest else Message.id.desc()).limit(1)
-    ).one_or_none()
+def _changes_one(session: Session, statement: Any, **values: Any) -> bool:
+    return bool(session.execute(statement, values).rowcount == 1)
 
 
 def _context(session: Session, row: Any) -> dict[str, Any]:
@@ -231,13 +236,7 @@ def _context(session: Session, row: Any) -> dict[str, Any]:
 
 def _before(session: Session, conversation_id: int, message_id: int) -> tuple[list[float | None], bool]:
     """The anger of the messages before this one since the last handover, and whether a person is on offer."""
-    since = select(sa.func.coalesce(sa.func.max(Escalation.message_id), 0)).where(
-        Escalation.conversation_id == conversation_id).scalar_subquery()
-    rows = session.execute(
-        select(Message.id, Message.direction, Message.anger, Message.buttons, since.label("since"))
-        .where(Message.conversation_id == conversation_id, Message.id < message_id)
-        .order_by(Message.id.desc()).limit(12)
-    ).all()
+    rows = session.execute(_LAST_BEFORE, {"conversation": conversation_id, "message": message_id}).all()
     angers = [row.anger for row in rows if row.direction == "incoming" and row.id > row.since]
     last = next((row for row in rows if row.direction == "outgoing"), None)
     offered = last is not None and any(button["payload"] == REQUEST_HUMAN for button in last.buttons)

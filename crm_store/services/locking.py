@@ -1,11 +1,17 @@
 """Locks a conversation: whoever reads it to decide a write holds its row until the unit of work ends."""
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from crm_store.errors import NotFound
 from crm_store.models import Conversation
+
+# Built once: every turn of every conversation runs it several times.
+_CONVERSATION = (
+    select(Conversation).where(Conversation.id == bindparam("conversation_id"))
+    .with_for_update(key_share=True).execution_options(populate_existing=True)
+)
 
 
 def lock_conversation(session: Session, conversation_id: int) -> Conversation:
@@ -17,10 +23,7 @@ def lock_conversation(session: Session, conversation_id: int) -> Conversation:
     Raises:
         NotFound: there is no such conversation.
     """
-    conversation = session.execute(
-        select(Conversation).where(Conversation.id == conversation_id)
-        .with_for_update(key_share=True).execution_options(populate_existing=True)
-    ).scalar_one_or_none()
+    conversation = session.execute(_CONVERSATION, {"conversation_id": conversation_id}).scalar_one_or_none()
     if conversation is None:
         raise NotFound(conversation_id=conversation_id)
     found: Conversation = conversation

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -18,10 +18,23 @@ from crm_store.models.customers import CHANNELS, LANGUAGES
 from crm_store.rules.text import clean_identifier, clean_text, language_of
 from crm_store.services import ratings, sla
 from crm_store.services.handoff import OWNED_BY_HUMANS, REOPEN_WITHIN
-from crm_store.services.locking import lock_conversation
 
 OFFERING_MESSAGES = 8  # how far back a button still counts
 PAYLOAD_LIMIT = 500
+
+# The statements that every incoming message runs are built once.
+_SENDER = (
+    select(ChannelIdentity)
+    .where(ChannelIdentity.channel == bindparam("channel"), ChannelIdentity.external_id == bindparam("external_id"))
+    .with_for_update(key_share=True).execution_options(populate_existing=True)
+)
+_STORED = select(Message).where(Message.identity_id == bindparam("identity_id"),
+                                Message.channel_message_id == bindparam("channel_message_id"))
+_NEWEST_CONVERSATION = (
+    select(Conversation).where(Conversation.identity_id == bindparam("identity_id"))
+    .order_by(Conversation.id.desc()).limit(1)
+    .with_for_update(key_share=True).execution_options(populate_existing=True)
+)
 
 
 @dataclass(frozen=True)
@@ -63,12 +76,11 @@ def receive_message(
     written = _clean_or_none(text) if payload else clean_text(text)
     identity = _identity(session, channel, external_id, now)
     stored = session.execute(
-        select(Message).where(Message.identity_id == identity.id, Message.channel_message_id == channel_message_id)
-    ).scalar_one_or_none()
+        _STORED, {"identity_id": identity.id, "channel_message_id": channel_message_id}).scalar_one_or_none()
     if stored is not None:
         return Received(stored, session.get(Conversation, stored.conversation_id), duplicate=True)
 
-    newest = _newest_conversation(session, identity.id)
+    newest = session.execute(_NEWEST_CONVERSATION, {"identity_id": identity.id}).scalar_one_or_none()
     button = _offered_button(session, newest, payload, written)
     if written is None or (button and written == button["payload"]):
         written = clean_text(button["title"] if button else text)
@@ -136,27 +148,17 @@ def _clean_or_none(text: str) -> str | None:
 
 def _identity(session: Session, channel: str, external_id: str, now: datetime) -> ChannelIdentity:
     """The sender, locked (on PostgreSQL) so that messages of one sender are stored one after the other."""
-    found = select(ChannelIdentity).where(
-        ChannelIdentity.channel == channel, ChannelIdentity.external_id == external_id
-    ).with_for_update(key_share=True).execution_options(populate_existing=True)
-    identity: ChannelIdentity | None = session.execute(found).scalar_one_or_none()
+    wanted = {"channel": channel, "external_id": external_id}
+    identity: ChannelIdentity | None = session.execute(_SENDER, wanted).scalar_one_or_none()
     if identity is None:
         insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
         session.execute(
-            insert(ChannelIdentity.__table__).values(channel=channel, external_id=external_id, created_at=now)
+            insert(ChannelIdentity.__table__).values(**wanted, created_at=now)
             .on_conflict_do_nothing()
         )
-        identity = session.execute(found).scalar_one()
+        identity = session.execute(_SENDER, wanted).scalar_one()
     assert identity is not None
     return identity
-
-
-def _newest_conversation(session: Session, identity_id: int) -> Conversation | None:
-    conversation_id = session.execute(
-        select(Conversation.id).where(Conversation.identity_id == identity_id)
-        .order_by(Conversation.id.desc()).limit(1)
-    ).scalar_one_or_none()
-    return None if conversation_id is None else lock_conversation(session, conversation_id)
 
 
 def _current(session: Session, newest: Conversation | None, identity: ChannelIdentity, text: str,

@@ -1,6 +1,6 @@
 // What happens elsewhere shows here within a second: the stream says where to look again.
 import { isWaiting, onOpen, refreshConversation } from "./conversation.js";
-import { refreshNotices } from "./notices.js";
+import { putAway, refreshNotices } from "./notices.js";
 import { place, say } from "./page.js";
 import { refreshQueue } from "./queue.js";
 
@@ -64,7 +64,10 @@ function connect() {
 
 export function goLive() {
   connect();
-  onOpen(connect);
+  onOpen(() => {
+    putAway(place.conversation);
+    connect();
+  });
   setInterval(queue, ANYWAY_MS);
   setInterval(() => isWaiting() && conversation(), WAITING_MS);
   addEventListener("pagehide", () => source.close());

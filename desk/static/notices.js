@@ -25,6 +25,16 @@ export async function refreshNotices() {
   }
 }
 
+/** What is told about a conversation stands in its thread: whoever reads that has been told. */
+export function putAway(conversation) {
+  for (const notice of box.querySelectorAll("[data-notice]")) {
+    if (notice.querySelector("a")?.dataset.conversation !== conversation) continue;
+    dismissed.add(notice.dataset.notice);
+    notice.remove();
+    post(`/desk/notices/${notice.dataset.notice}/seen`);
+  }
+}
+
 box.addEventListener("click", (event) => {
   const notice = event.target.closest("[data-notice]");
   if (!notice || !event.target.closest("[data-dismiss], a")) return;

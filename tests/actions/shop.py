@@ -30,7 +30,8 @@ ARTICLES = Path(__file__).resolve().parents[2] / "data" / "kb"
 TIERS = (
     ("silver", 0, "银卡", "Silver", 0, 1, "生日礼券\n每元 1 积分", "A birthday voucher\n1 point per ¥1", 0.80, 0.50),
     ("gold", 1, "金卡", "Gold", 200_000, 1.2, "每元 1.2 积分\n免运费", "1.2 points per ¥1\nFree delivery", 0.75, 0.45),
-    ("platinum", 2, "铂金卡", "Platinum", 800_000, 1.5, "每元 1.5 积分\n专属客服", "1.5 points per ¥1\nYour own contact", 0.70, 0.40),
+    ("platinum", 2, "铂金卡", "Platinum", 800_000, 1.5, "每元 1.5 积分\n专属客服",
+     "1.5 points per ¥1\nYour own contact", 0.70, 0.40),
 )
 PRODUCTS = (
     ("K1", "恒温电热水壶", "Electric kettle", ["水壶", "烧水壶", "kettle"], 19_900),
@@ -64,8 +65,9 @@ def open_shop(store: Store, now: datetime, *, articles: bool = True) -> Shop:
     """
     with store.write() as session:
         for code, rank, zh, en, minimum, multiplier, benefits_zh, benefits_en, route, watch in TIERS:
-            session.add(Tier(code=code, rank=rank, name_zh=zh, name_en=en, minimum_spend_fen=minimum, multiplier=multiplier,
-                             benefits_zh=benefits_zh, benefits_en=benefits_en, anger_route=route, anger_watch=watch))
+            session.add(Tier(code=code, rank=rank, name_zh=zh, name_en=en, minimum_spend_fen=minimum,
+                             multiplier=multiplier, benefits_zh=benefits_zh, benefits_en=benefits_en,
+                             anger_route=route, anger_watch=watch))
         calendar = BusinessCalendar(name="shop", time_zone="Asia/Shanghai", closing_days=[],
                                     weekly={str(day): [["09:00", "21:00"]] for day in range(7)})
         session.add(calendar)
@@ -93,8 +95,10 @@ def open_shop(store: Store, now: datetime, *, articles: bool = True) -> Shop:
         session.add(Shipment(
             order_id=shipped.id, carrier_zh="顺丰速运", carrier_en="SF Express", tracking_number="SF1384620957123",
             shipped_at=now - timedelta(days=5), expected_at=now + timedelta(days=1),
-            events=[{"at": (now - timedelta(days=1)).isoformat(), "zh": "已到达杭州转运中心", "en": "Arrived at the Hangzhou hub"}]))
-        delivered = _order(session, lei, "WL20261020002", "delivered", now - timedelta(days=29), [products["B1"], products["K1"]])
+            events=[{"at": (now - timedelta(days=1)).isoformat(), "zh": "已到达杭州转运中心",
+                     "en": "Arrived at the Hangzhou hub"}]))
+        delivered = _order(session, lei, "WL20261020002", "delivered", now - timedelta(days=29),
+                           [products["B1"], products["K1"]])
         session.add(Shipment(order_id=delivered.id, carrier_zh="圆通", carrier_en="YTO", tracking_number="YT7",
                              shipped_at=now - timedelta(days=28), delivered_at=now - timedelta(days=26), events=[]))
         returned = _order(session, lei, "WL20260901001", "returned", now - timedelta(days=78), [products["B1"]])
@@ -102,7 +106,8 @@ def open_shop(store: Store, now: datetime, *, articles: bool = True) -> Shop:
         done = _order(session, ann, "WL20261101009", "delivered", now - timedelta(days=17), [products["H1"]])
         done.total_fen = 900_000
         for customer, points in ((lei, 1280), (ann, 6000)):
-            grant_points(session, customer_id=customer.id, points=points, reason="start", idempotency_key="start", now=now)
+            grant_points(session, customer_id=customer.id, points=points, reason="start", idempotency_key="start",
+                         now=now)
         if articles:
             for path in sorted(ARTICLES.glob("*.md")):
                 save_article(session, now=now, **_article(path))
@@ -125,8 +130,8 @@ def _customer(session: Any, now: datetime, number: str, name: str, language: str
 
 
 def _order(session: Any, customer: Customer, number: str, status: str, at: datetime, products: list[Product]) -> Order:
-    order = Order(number=number, customer_id=customer.id, status=status, phone=customer.phone, address="杭州市文三路 1 号",
-                  total_fen=sum(product.price_fen for product in products), placed_at=at,
+    order = Order(number=number, customer_id=customer.id, status=status, phone=customer.phone,
+                  address="杭州市文三路 1 号", total_fen=sum(product.price_fen for product in products), placed_at=at,
                   paid_at=None if status == "unpaid" else at)
     session.add(order)
     session.flush()

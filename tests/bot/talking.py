@@ -1,4 +1,4 @@
-"""Runs whole turns in this process: the door, Rasa, the actions and the store, as the gateway would, without servers."""
+"""Runs whole turns in this process, as the gateway would and without servers: door, Rasa, actions, store."""
 from __future__ import annotations
 
 import asyncio
@@ -10,7 +10,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from rasa.core.agent import Agent
-from rasa.utils.endpoints import EndpointConfig
 from rasa_sdk.executor import ActionExecutor
 
 import actions.store
@@ -22,6 +21,7 @@ from crm_store.database import Store
 from crm_store.models import Conversation, Message
 from crm_store.services.dispatch import Reply, Understood, complete_turn, next_turn
 from crm_store.services.messages import receive_message
+
 
 class ActionsHere(ActionEndpoint):
     """The actions server without the network; what goes over the wire is JSON here too."""
@@ -97,7 +97,7 @@ class Talk:
 
     def say(self, text: str, intent: str | None = None, *, sender: str = "lei", payload: str | None = None,
             anger: float | None = None, language: str | None = None, confidence: float = 0.9, **more: Any) -> Heard:
-        """One message of a customer and what they get: by the script where ``intent`` is given, else by the real NLU."""
+        """One message of a customer and what they get; the NLU reads it unless ``intent`` says how it reads."""
         if intent is not None:
             self.keeper.script = {"intent": {"name": intent, "confidence": confidence}, **more,
                                   "sentiment": {"anger": 0.05 if anger is None else anger, "valence": "neutral"},
@@ -135,14 +135,19 @@ class Talk:
                          list(self.actions_here.calls))
 
 
-def talk_with(model: Path, store: Store, now: datetime) -> Talk:
-    """Everything put together on one model."""
-    outbox = OutboxHere()
-    endpoint = ActionsHere.like(EndpointConfig("http://actions.invalid/webhook", enable_selective_domain=True))
-    assert isinstance(endpoint, ActionsHere)
-    agent = Agent(generator=BilingualResponses(), tracker_store=CrmTrackerStore(None, store=store),
-                  action_endpoint=endpoint)
+def load_agent(model: Path) -> Agent:
+    """The dialogue engine with a trained model; it may serve many talks, one after the other."""
+    agent = Agent(generator=BilingualResponses())
     agent.load_model(str(model))
-    talk = Talk(store, now, ScriptedDoorkeeper(agent), endpoint, outbox)
-    actions.store.use(store, lambda: talk.now, code_sender=outbox)
+    return agent
+
+
+def talk_with(agent: Agent, store: Store, now: datetime) -> Talk:
+    """Everything put together: the agent with this store, and the actions here."""
+    assert agent.processor is not None
+    endpoint = ActionsHere("http://actions.invalid/webhook", enable_selective_domain=True)
+    agent.processor.action_endpoint = endpoint
+    agent.tracker_store = CrmTrackerStore(agent.domain, store=store)
+    talk = Talk(store, now, ScriptedDoorkeeper(agent), endpoint, OutboxHere())
+    actions.store.use(store, lambda: talk.now, code_sender=talk.outbox)
     return talk

@@ -35,7 +35,7 @@ def clock(minute: int) -> str:
 @st.composite
 def intervals(draw: st.DrawFn) -> list[list[str]]:
     ends = sorted(draw(st.lists(st.integers(0, 1440), unique=True, max_size=8)))
-    return [[clock(a), clock(b)] for a, b in zip(ends[::2], ends[1::2])]
+    return [[clock(a), clock(b)] for a, b in zip(ends[::2], ends[1::2], strict=False)]
 
 
 @st.composite
@@ -47,7 +47,8 @@ def calendars(draw: st.DrawFn) -> BusinessHours:
                  closing_days=draw(st.lists(st.dates(date(2026, 1, 1), date(2026, 12, 31)).map(str), max_size=5)))
 
 
-times = st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31), timezones=st.just(timezone.utc))
+times = st.integers(0, 364 * 24 * 3600 * 1000).map(
+    lambda milliseconds: datetime(2026, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=milliseconds))
 durations = st.timedeltas(timedelta(0), timedelta(hours=60)).map(lambda d: timedelta(seconds=d // timedelta(seconds=1)))
 
 
@@ -92,7 +93,7 @@ def test_warnings_come_in_order_before_due(calendar: BusinessHours, start: datet
     stretch = Stretch(start, timedelta(seconds=seconds))
     moments = [stretch.warning_at(percent, calendar) for percent in WARNING_PERCENTS] + [stretch.due_at(calendar)]
     assert moments == sorted(moments)
-    for percent, moment in zip(WARNING_PERCENTS, moments):
+    for percent, moment in zip(WARNING_PERCENTS, moments[:-1], strict=True):
         assert stretch.elapsed_at(moment, calendar) == timedelta(seconds=seconds) * percent / 100
 
 
@@ -173,7 +174,8 @@ def test_an_empty_calendar_is_refused(weekly: dict[str, list[list[str]]]) -> Non
 def test_a_calendar_that_never_opens_again_is_told_apart_from_waiting_forever() -> None:
     every_monday = [str(date(2026, 1, 5) + timedelta(weeks=n)) for n in range(200)]
     calendar = hours({"0": [["09:00", "10:00"]]}, closing_days=every_monday)
-    for act in (lambda: calendar.add(at("2026-01-01 00:00"), HOUR), lambda: calendar.next_opening(at("2026-01-01 00:00"))):
+    start = at("2026-01-01 00:00")
+    for act in (lambda: calendar.add(start, HOUR), lambda: calendar.next_opening(start)):
         with pytest.raises(EmptyCalendar):
             act()
 

@@ -100,7 +100,7 @@ def test_only_published_articles_are_given(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("body", "parts"), [
-    ("第一句。第二句！第三句", ["第一句。", "第二句！", "第三句"]), ("", []), ("好。", []),
+    ("第一句。第二句！第三句没完", ["第一句。", "第二句！", "第三句没完"]), ("", []), ("好。", []),
     ("It costs ¥1.50 a day. That is all.", ["It costs ¥1.50 a day.", "That is all."]),
     ("One line\n\nanother line", ["One line", "another line"]),
 ])

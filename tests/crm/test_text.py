@@ -64,7 +64,9 @@ def test_the_limit_counts_what_is_kept() -> None:
     assert refused.value.data == {"field": "text", "reason": "too_long", "limit": 10}
 
 
-@pytest.mark.parametrize(("text", "language"), [("订单 order", "zh"), ("訂單", "zh"), ("order", "en"), ("123 😀", None)])
+@pytest.mark.parametrize(("text", "language"), [
+    ("订单 order", "zh"), ("訂單", "zh"), ("order", "en"), ("123 😀", None),
+])
 def test_the_first_guess_of_a_language(text: str, language: str | None) -> None:
     assert language_of(text) == language
 

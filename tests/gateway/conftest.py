@@ -48,10 +48,9 @@ class Threaded:
     def __init__(self, app: Any, port: int | None = None) -> None:
         self.port = port or free_port()
         config = uvicorn.Config(app, host="127.0.0.1", port=self.port, log_level="error", access_log=False,
-                                timeout_graceful_shutdown=1, ws="none")
+                                timeout_graceful_shutdown=1, ws="none", proxy_headers=False)
         self.server = uvicorn.Server(config)
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread = threading.Thread(target=lambda: asyncio.run(self.server.serve()), daemon=True)
         started = threading.Event()
         startup = self.server.startup
 
@@ -66,10 +65,6 @@ class Threaded:
     @property
     def base(self) -> str:
         return f"http://127.0.0.1:{self.port}"
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.loop.run_until_complete(self.server.serve())
 
     def stop(self) -> None:
         self.server.should_exit = True

@@ -32,6 +32,11 @@ async def serve(dispatcher: Dispatcher) -> None:
     await dispatcher.idle()
 
 
+async def handled(dispatcher: Dispatcher, message: Message, seconds: float) -> bool:
+    """Whether the message is handled within some seconds."""
+    return bool(await dispatcher.outcome(message.id, seconds, lambda message_id, session: message_id))
+
+
 async def test_a_message_is_answered_and_its_lease_given_back(records: Records, bot: BotDouble) -> None:
     message = store_message(records, "几点营业")
     async with dispatching(records, bot) as dispatcher:
@@ -127,6 +132,19 @@ async def test_a_bot_that_is_down_delays_the_answer_and_gives_it_once(records: R
     assert records.said() == ["re: 你好"] and len(bot.knocks) == 1
 
 
+async def test_connections_that_the_bot_closed_meanwhile_delay_nothing(
+        sqlite_records: Records, bot: BotDouble) -> None:
+    async with dispatching(sqlite_records, bot) as dispatcher:
+        store_message(sqlite_records, "first")
+        await serve(dispatcher)
+        bot.stop()
+        bot.start()
+        store_message(sqlite_records, "second")
+        await serve(dispatcher)
+    assert sqlite_records.said() == ["re: first", "re: second"]
+    assert {message.attempts for message in sqlite_records.all(Message, Message.direction == "incoming")} == {0}
+
+
 @pytest.mark.parametrize("status", [401, 429, 500, 503])
 async def test_a_bot_that_cannot_answer_now_is_asked_again(
         sqlite_records: Records, bot: BotDouble, status: int) -> None:
@@ -147,7 +165,7 @@ async def test_a_postponed_message_is_tried_again_without_a_scan(sqlite_records:
         await serve(dispatcher)
         bot.status = 200
         sqlite_records.clock.advance(seconds=1)
-        assert await dispatcher.handled(message.id, 10)
+        assert await handled(dispatcher, message, 10)
     assert sqlite_records.said() == ["re: 你好"]
 
 
@@ -230,7 +248,7 @@ async def test_a_process_that_woke_up_late_changes_nothing(records: Records, bot
         records.clock.advance(minutes=5)  # its lease has run out meanwhile
         await serve(other)
         store_message(records, "next")
-        following = await slow._deps.transactions.write(lambda s: slow._complete(turn, answer, s))
+        following, _ = await slow._deps.transactions.write(lambda s: slow._complete(turn, answer, s))
         assert following is None  # the lease is not its own any more
         await serve(other)
     assert records.said() == ["re: 你好", "re: next"]
@@ -261,17 +279,17 @@ async def test_what_a_human_owns_is_read_and_not_answered(sqlite_records: Record
 async def test_who_waits_learns_it_at_once_or_gives_up(sqlite_records: Records, bot: BotDouble) -> None:
     message = store_message(sqlite_records)
     async with dispatching(sqlite_records, bot) as dispatcher:
-        assert not await dispatcher.handled(message.id, 0)
+        assert not await handled(dispatcher, message, 0)
         dispatcher.wake(message.conversation_id)
-        assert await dispatcher.handled(message.id, 10)
-        assert await dispatcher.handled(message.id, 0)  # too late to be told, but it is known
+        assert await handled(dispatcher, message, 10)
+        assert await handled(dispatcher, message, 0)  # too late to be told, but it is known
         assert dispatcher._waiting == {}
 
 
 async def test_who_waits_learns_that_another_process_handled_it(sqlite_records: Records, bot: BotDouble) -> None:
     message = store_message(sqlite_records)
     async with dispatching(sqlite_records, bot) as waiting, dispatching(sqlite_records, bot) as other:
-        told, _ = await asyncio.gather(waiting.handled(message.id, 10), serve(other))
+        told, _ = await asyncio.gather(handled(waiting, message, 10), serve(other))
     assert told
 
 

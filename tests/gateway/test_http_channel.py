@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 
 from crm_store.models import ChannelIdentity, Conversation, Message
 from crm_store.services.handoff import (
@@ -179,7 +180,8 @@ def test_polling_shows_nobody_elses_messages(gateway: Gateway) -> None:
 # What must not come in
 
 
-@pytest.mark.parametrize("token", [None, "wrong", HTTP_TOKEN + "x", HTTP_TOKEN[:-1], "ключ".encode().decode("latin-1")])
+@pytest.mark.parametrize("token", [
+    None, "wrong", HTTP_TOKEN + "x", HTTP_TOKEN[:-1], "ключ".encode().decode("latin-1")])
 def test_a_wrong_token_is_refused_before_anything_is_read(gateway: Gateway, token: str | None) -> None:
     answer = raw(gateway, b"{", token.encode("latin-1") if token else token)  # type: ignore[arg-type]
     assert answer.status_code == 401 and answer.json()["error"] == "unauthorized"
@@ -213,8 +215,9 @@ def test_a_text_that_says_nothing_is_refused(gateway: Gateway, text: Any, field:
 
 
 @pytest.mark.parametrize("fields", [
-    {"sender": ""}, {"sender": "  "}, {"sender": "a\nb"}, {"sender": "a\u0000"}, {"sender": "\udc00"}, {"sender": "s" * 201},
-    {"sender": 7}, {"sender": None}, {"message_id": "x" * 201}, {"message_id": "a\u0007b"}, {"message_id": "\ud83d"},
+    {"sender": ""}, {"sender": "  "}, {"sender": "a\nb"}, {"sender": "a\u0000"}, {"sender": "\udc00"},
+    {"sender": "s" * 201}, {"sender": 7}, {"sender": None}, {"message_id": "x" * 201}, {"message_id": "a\u0007b"},
+    {"message_id": "\ud83d"},
     {"message_id": " "}, {"message_id": 12}, {"message_id": ["m"]}, {"payload": 5}, {"payload": {"a": 1}},
 ])
 def test_ids_nobody_can_keep_are_refused(gateway: Gateway, fields: dict[str, Any]) -> None:
@@ -242,7 +245,9 @@ def test_what_is_no_json_object_is_refused(gateway: Gateway, content: bytes) -> 
     assert answer.status_code == 422 and answer.json()["error"] in ("invalid_json", "missing")
 
 
-@pytest.mark.parametrize("text", ["a" * 4001, "退" * 4001, "😀" * 4001, "a" * 100_000, "退款" * 50_000, "\u200b" * 90_000 + "a"])
+@pytest.mark.parametrize("text", [
+    "a" * 4001, "退" * 4001, "😀" * 4001, "a" * 100_000, "退款" * 50_000, "\u200b" * 90_000 + "a",
+])
 def test_a_text_too_long_is_refused(gateway: Gateway, text: str) -> None:
     answer = gateway.post(text)
     assert answer.status_code == 413 and answer.json()["error"] == "too_long"
@@ -271,9 +276,12 @@ def test_a_huge_body_is_refused_announced_or_not(gateway: Gateway, size: int) ->
     ("\u202e\u2066dlrow\u2069\u202c hello", "dlrow hello"), ("re\u200bfund\ufeff please", "refund please"),
     ("a\u0000b\u0008c\x1b[31m", "abc[31m"), ("ok \ud800 then", "ok  then"), ("عايز أرجع الطلب", "عايز أرجع الطلب"),
     ("👩‍👩‍👧‍👦", "👩‍👩‍👧‍👦"), ("😡😡😡", "😡😡😡"), ("line one\r\nline two", "line one\nline two"),
-    ("<script>alert(1)</script>", "<script>alert(1)</script>"), ("'; DROP TABLE messages; --", "'; DROP TABLE messages; --"),
-    ("{{7*7}} ${7*7} %s", "{{7*7}} ${7*7} %s"), ("e\u0301", "é"), ("/restart", "/restart"), ("/session_start", "/session_start"),
-    ('/inform{"order_number": "WL20261018004"}', '/inform{"order_number": "WL20261018004"}'), ("\u200b/restart", "/restart"),
+    ("<script>alert(1)</script>", "<script>alert(1)</script>"),
+    ("'; DROP TABLE messages; --", "'; DROP TABLE messages; --"),
+    ("{{7*7}} ${7*7} %s", "{{7*7}} ${7*7} %s"), ("e\u0301", "é"), ("/restart", "/restart"),
+    ("/session_start", "/session_start"), ("/inform{}", "/inform{}"),
+    ('/inform{"order_number": "WL20261018004"}', '/inform{"order_number": "WL20261018004"}'),
+    ("\u200b/restart", "/restart"),
 ])
 def test_strange_text_is_text(gateway: Gateway, bot: BotDouble, text: str, kept: str) -> None:
     answer = gateway.post(text)
@@ -284,7 +292,8 @@ def test_strange_text_is_text(gateway: Gateway, bot: BotDouble, text: str, kept:
     assert count_of(gateway.records, Message) == 2
 
 
-@pytest.mark.parametrize("sender", ["<b>ada</b>", "'; DROP TABLE customers; --", "../../etc/passwd", "用户 😀", "x" * 200])
+@pytest.mark.parametrize("sender", [
+    "<b>ada</b>", "'; DROP TABLE customers; --", "../../etc/passwd", "用户 😀", "x" * 200])
 def test_strange_senders_are_only_names(gateway: Gateway, sender: str) -> None:
     assert gateway.post("你好", sender=sender).status_code == 200
     assert gateway.records.one(ChannelIdentity).external_id == sender
@@ -329,11 +338,24 @@ def test_a_poll_with_a_wrong_question_is_refused(gateway: Gateway, query: dict[s
     assert answer.status_code == 422 and answer.json()["field"] == next(iter(query))
 
 
+def test_a_store_that_is_away_is_said_and_the_message_can_be_sent_again(
+        gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any) -> Any:
+        raise OperationalError("INSERT", {}, Exception("database is locked"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr("gateway.http_channel.receive_message", lambda *_, **__: away())
+        answer = gateway.post("你好", message_id="m")
+    assert answer.status_code == 503 and answer.json()["error"] == "unavailable" and "retry-after" in answer.headers
+    assert "INSERT" not in answer.text and "locked" not in answer.text
+    assert gateway.post("你好", message_id="m").status_code == 200
+
+
 def test_the_description_of_the_api_knows_the_channel(gateway: Gateway) -> None:
     described = httpx.get(f"{gateway.base}/api/openapi.json").json()
     post = described["paths"][PATH]["post"]
-    assert set(post["responses"]) == {"200", "202", "401", "413", "422", "429"}
-    assert set(described["paths"][PATH]["get"]["responses"]) == {"200", "401", "422"}
+    assert set(post["responses"]) == {"200", "202", "401", "413", "422", "429", "503"}
+    assert set(described["paths"][PATH]["get"]["responses"]) == {"200", "401", "422", "503"}
     schema = post["requestBody"]["content"]["application/json"]["schema"]
     assert schema["required"] == ["sender", "message_id", "text"]
     assert post["security"] and described["components"]["securitySchemes"]

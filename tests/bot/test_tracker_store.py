@@ -1,0 +1,98 @@
+"""The tracker store: what it keeps replays to the same state, and it stays small."""
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasa.shared.core.domain import Domain
+from rasa.shared.core.events import (
+    ActionExecuted,
+    ActiveLoop,
+    BotUttered,
+    Event,
+    SlotSet,
+    UserUttered,
+    deserialise_events,
+)
+from rasa.shared.core.trackers import DialogueStateTracker
+
+from bot.tracker_store import TURNS_KEPT, CrmTrackerStore, bounded, serialised
+from bot.turn import Turn, turn_running
+from crm_store.database import Store
+
+DOMAIN = Domain.from_dict({
+    "intents": ["a", "b"], "forms": {"one_form": {"required_slots": ["x"]}, "two_form": {"required_slots": ["y"]}},
+    "slots": {name: {"type": "any", "mappings": [{"type": "custom"}]} for name in ("x", "y")},
+})
+between = st.one_of(
+    st.builds(SlotSet, st.sampled_from(["x", "y"]), st.sampled_from([None, "1", 2, {"n": 3}])),
+    st.builds(ActiveLoop, st.sampled_from([None, "one_form", "two_form"])),
+    st.builds(BotUttered, st.text(max_size=5)),
+    st.builds(ActionExecuted, st.sampled_from(["one_form", "utter_x"])),
+)
+
+
+def turn(at: int, events: list[Event]) -> list[Event]:
+    message = UserUttered(f"text {at}", {"name": "a"}, message_id=str(at),
+                          parse_data={"intent": {"name": "a"}, "entities": [], "text": f"text {at}", "language": "zh"},
+                          metadata={"message_id": at, "language": "zh", "customer": {"name": "李雷"}})
+    return [message, *events, ActionExecuted("action_listen")]
+
+
+def state(events: list[Event]) -> Any:
+    tracker = DialogueStateTracker.from_events("1", events, DOMAIN.slots)
+    loop = tracker.active_loop
+    return (tracker.current_slot_values(), loop.name if loop else None, tracker.latest_action_name,
+            tracker.latest_message.text if tracker.latest_message else None, tracker.followup_action)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(between, max_size=6), min_size=1, max_size=20))
+def test_what_is_kept_replays_to_the_same_state(turns: list[list[Event]]) -> None:
+    events = [ActionExecuted("action_listen"), *(event for at, one in enumerate(turns) for event in turn(at, one))]
+    kept = deserialise_events(json.loads(serialised(bounded(events))))
+    assert state(kept) == state(events)
+    assert sum(isinstance(event, UserUttered) for event in kept) == min(len(turns), TURNS_KEPT)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(between, max_size=6), min_size=1, max_size=20))
+def test_keeping_turn_by_turn_is_keeping_at_once(turns: list[list[Event]]) -> None:
+    kept: list[Event] = [ActionExecuted("action_listen")]
+    for at, one in enumerate(turns):
+        kept = bounded([*kept, *turn(at, one)])
+    assert state(kept) == state([event for at, one in enumerate(turns) for event in turn(at, one)])
+
+
+def test_only_the_newest_message_keeps_its_context() -> None:
+    rows = json.loads(serialised([*turn(1, []), *turn(2, [])]))
+    older, newest = (row for row in rows if row["event"] == "user")
+    assert older["metadata"] == {"message_id": 1, "language": "zh"}
+    assert newest["metadata"]["customer"] == {"name": "李雷"}
+
+
+def test_saved_and_read_again(sqlite_store: Store) -> None:
+    store = CrmTrackerStore(DOMAIN, store=sqlite_store)
+    tracker = DialogueStateTracker.from_events("7", turn(1, [SlotSet("x", "1")]), DOMAIN.slots)
+    asyncio.run(store.save(tracker))
+    asyncio.run(store.save(tracker))
+    found = asyncio.run(store.retrieve("7"))
+    assert found is not None and found.get_slot("x") == "1"
+    assert asyncio.run(store.retrieve("8")) is None and list(asyncio.run(store.keys())) == ["7"]
+
+
+def test_a_failed_turn_is_not_saved(sqlite_store: Store) -> None:
+    store = CrmTrackerStore(DOMAIN, store=sqlite_store)
+    with turn_running(Turn("7", "1")) as running:
+        running.fail("no actions server")
+        asyncio.run(store.save(DialogueStateTracker.from_events("7", turn(1, []), DOMAIN.slots)))
+    assert asyncio.run(store.retrieve("7")) is None
+
+
+def test_a_conversation_in_which_nothing_was_said_is_not_stored(sqlite_store: Store) -> None:
+    store = CrmTrackerStore(DOMAIN, store=sqlite_store)
+    asyncio.run(store.save(DialogueStateTracker("7", DOMAIN.slots)))
+    assert asyncio.run(store.retrieve("7")) is None

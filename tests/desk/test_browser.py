@@ -1,0 +1,205 @@
+"""The desk in a real browser: live, by keyboard, in order, and deaf to what customers write."""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from playwright.sync_api import expect, sync_playwright
+
+from crm_store.database import Store
+from crm_store.live import watch_store
+from tests.conftest import find_program, free_port, require
+from tests.desk.conftest import PASSWORD, Clock, Desk, make_desk, open_shop
+
+pytestmark = pytest.mark.browser
+HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Debian's Chromium; closed with this module, because its loop keeps others from running."""
+    program = find_program("chromium")
+    require(program, "Chromium is not installed (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=[
+            "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Served:
+    """The desk on a port of its own."""
+
+    desk: Desk
+    base: str
+    browser: Any
+    complaints: list[str] = field(default_factory=list)
+
+    def page(self, login: str, path: str = "/desk", **options: Any) -> Any:
+        """A page of a browser of its own, logged in; whatever its console complains of is kept."""
+        page = self.browser.new_context(**{"viewport": {"width": 1280, "height": 720}, **options}).new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
+        page.goto(f"{self.base}/desk/login")
+        page.fill("#login", login)
+        page.fill("#password", PASSWORD)
+        page.press("#password", "Enter")
+        page.wait_for_url("**/desk")
+        page.goto(self.base + path)
+        if path.startswith("/desk"):
+            page.wait_for_selector("#live.on")
+        return page
+
+
+@pytest.fixture
+def served(sqlite_store: Store, now: Any, chromium: Any) -> Iterator[Served]:
+    """The desk served by uvicorn, with the watching loop beside it."""
+    open_shop(sqlite_store, now)
+    desk = make_desk(sqlite_store, Clock(now))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(watch_store(sqlite_store, desk.broadcast, asyncio.Event(), interval=0.1))
+        yield
+        watching.cancel()
+
+    desk.app.router.lifespan_context = lifespan
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(desk.app, host="127.0.0.1", port=port, log_level="error", ws="none",
+                                           timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield Served(desk, f"http://127.0.0.1:{port}", chromium)
+    finally:
+        for context in list(chromium.contexts):
+            context.close()
+        server.should_exit = True
+        thread.join(20)
+
+
+def test_a_new_arrival_appears_by_itself_and_is_worked_by_keyboard(served: Served) -> None:
+    desk = served.desk
+    desk.escalated("a", "第一位", customer_id=desk.customer("李雷"))
+    page = served.page("lee")
+    assert page.title() == "Desk · Warmline"
+    desk.clock.move(minutes=1)
+    second = desk.escalated("b", "I want a person", customer_id=desk.customer("Ann"), reason="asked")
+    arrival = page.wait_for_selector(f"#item-{second}", timeout=5_000)
+    assert "I want a person" in arrival.inner_text()
+    expect(page).to_have_title("(1) Desk · Warmline")
+    assert "Ann" in page.inner_text("#announce")
+
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    assert page.evaluate("document.activeElement.id") == f"item-{second}"
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f'#conversation-head[data-conversation="{second}"]')
+    expect(page).to_have_title("Desk · Warmline")
+    page.keyboard.press("c")
+    page.wait_for_selector('#conversation-head[data-standing="mine"]')
+    expect(page.locator("#text")).to_be_focused()
+    page.keyboard.type("Hello Ann, this is Lee.")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".m.out.agent >> text=Hello Ann, this is Lee.")
+    assert page.input_value("#text") == ""
+    page.keyboard.press("Escape")
+    page.keyboard.press("n")
+    page.keyboard.type("call her back")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".m.note >> text=call her back")
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    assert page.is_visible("#help")
+    page.keyboard.press("Escape")
+    page.keyboard.press("e")
+    page.check('input[value="explained"]')
+    page.click("#ask-resolve .primary")
+    page.wait_for_selector('#conversation-head[data-standing="resolved"]')
+    assert not served.complaints
+
+
+def test_what_the_customer_writes_appears_while_a_draft_is_kept(served: Served) -> None:
+    desk = served.desk
+    conversation = desk.escalated("a", "你好", assignee="lee")
+    page = served.page("lee", f"/desk?conversation={conversation}")
+    page.fill("#text", "a draft in the making")
+    page.click(".understood summary")
+    desk.clock.move(seconds=30)
+    desk.says("a", "还在吗？", reply=None)
+    page.wait_for_selector(".m.in >> text=还在吗？", timeout=5_000)
+    assert page.input_value("#text") == "a draft in the making"
+    assert page.evaluate("document.querySelector('.understood').open")
+    other = desk.escalated("b", "另一位")
+    page.click(f"#item-{other}")
+    page.wait_for_selector(f'#conversation-head[data-conversation="{other}"]')
+    assert page.input_value("#text") == ""
+    page.click(f"#item-{conversation}")
+    page.wait_for_selector(f'#conversation-head[data-conversation="{conversation}"]')
+    assert page.input_value("#text") == "a draft in the making"
+    assert not served.complaints
+
+
+def test_who_comes_too_late_reads_who_has_it(served: Served) -> None:
+    conversation = served.desk.escalated("a", "你好")
+    page = served.page("zhang", f"/desk?conversation={conversation}")
+    page.route("**/desk/stream*", lambda route: route.abort())
+    page.reload()
+    assert served.desk.client("wang").post(f"/api/conversations/{conversation}/claim").status_code == 200
+    page.click('[data-action="claim"]')
+    page.wait_for_selector(".toast.problem >> text=王敏 已经认领")
+    page.wait_for_selector('#conversation-head[data-standing="other"]')
+    page.click('[data-ask="takeover"]')
+    page.click("#ask-takeover .primary")
+    page.wait_for_selector('#conversation-head[data-standing="mine"]')
+
+
+def test_a_phrase_is_inserted_and_never_sent_by_itself(served: Served) -> None:
+    desk = served.desk
+    conversation = desk.escalated("a", "你好", customer_id=desk.customer("李雷"), assignee="wang")
+    page = served.page("wang", f"/desk?conversation={conversation}")
+    page.click(".suggest button")
+    page.click("#phrases summary")
+    page.click(".phrase-list button")
+    assert page.input_value("#text") == "换谁都会生气，这是我们的责任。\n李雷您好，我是王敏，工单 C1001。"
+    assert page.locator(".m.out.agent").count() == 0
+
+
+def test_nothing_hostile_runs(served: Served) -> None:
+    desk = served.desk
+    conversation = desk.escalated("a", HOSTILE, customer_id=desk.customer(HOSTILE), reply=HOSTILE, assignee="zhang",
+                                  buttons=({"title": HOSTILE, "payload": "/affirm"},))
+    page = served.page("zhang", f"/desk?conversation={conversation}")
+    desk.clock.move(seconds=30)
+    desk.says("a", HOSTILE + "2", reply=None)
+    expect(page.locator(".m.in")).to_have_count(2, timeout=10_000)
+    page.goto(f"{served.base}/manage/logs?words=%3Cscript%3E")
+    assert page.locator("mark").count() >= 1
+    page.goto(f"{served.base}/manage/logs/{conversation}")
+    assert "onerror" in page.inner_text(".thread") and "owned" not in page.title()
+    assert not served.complaints
+
+
+@pytest.mark.parametrize("width, height", [(1280, 720), (390, 844)])
+def test_nothing_is_wider_than_the_window(served: Served, width: int, height: int) -> None:
+    desk = served.desk
+    conversation = desk.escalated("a", "长" * 300 + "w" * 300, customer_id=desk.customer("名" * 60), assignee="zhang")
+    page = served.page("zhang", "/desk", viewport={"width": width, "height": height})
+    for path in ("/desk", f"/desk?conversation={conversation}", "/manage/logs", f"/manage/logs/{conversation}"):
+        page.goto(served.base + path)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        if width < 900 and "conversation=" in path:
+            assert page.is_visible("#text") and not page.is_visible("#queue-list")
+            page.click(".panes [data-pane=queue]")
+            assert page.is_visible("#queue-list") and not page.is_visible("#text")
+            page.click(".panes [data-pane=customer]")
+            assert page.is_visible(".person") and not page.is_visible("#queue-list")
