@@ -36,7 +36,8 @@ GIVES_A_REASON = any_of(
     "因为", "由于", "原因", "太(大|小|长|短|薄|厚|重|硬|软)", "尺寸", "大小", "颜色", "不合适", "不喜欢", "质量",
     "坏", "破", "碎", "裂", "漏", "脏", "发错", "少发", "色差", "味道", "起球", "掉毛", "买(错|重|多)",
     "(改|换)(成|到|为)", "地址.{0,4}(改|换)",
-    r"\bbecause\b", r"\btoo (big|small|long|short|thin|thick|heavy|late)\b", r"\bbroken?\b", r"\bdamaged?\b", r"\bwrong\b",
+    r"\bbecause\b", r"\btoo (big|small|long|short|thin|thick|heavy|late)\b", r"\bbroken?\b", r"\bdamaged?\b",
+    r"\bwrong\b",
     r"\bdefect", r"\bdoesn'?t (fit|work)\b", r"\bdon'?t like\b", r"\bcrack", r"\bleak", r"\b(change|switch) .* to\b",
 )
 

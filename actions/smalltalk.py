@@ -29,7 +29,7 @@ class ActionGreet(ShopAction):
                 turn.say("utter_greet_complaint", number=ticket.number)
                 return self._told(turn, told, ticket.number)
         for order in matters.parcels_under_way:
-            if order.number not in told:
+            if order.status == "shipped" and order.number not in told:
                 turn.say("utter_greet_parcel", number=order.number, what=what_is_in(order, turn.language))
                 turn.remember(last_order=order.number)
                 return self._told(turn, told, order.number)

@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bot.nlu.encoder import EncoderError, TextEncoder, load_encoder
 from crm_store.database import Store
@@ -16,6 +18,29 @@ logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 30.0  # an article that a manager saves is found after at most this long
 ARTICLES_GIVEN = 3
+OWN_ARTICLES_GIVEN = 2
+PASSAGES_TO_CENTRE = 30  # fewer say nothing about the middle
+
+
+@dataclass(frozen=True)
+class Centred:
+    """Passages seen from their middle: all of them point nearly the same way, and what tells them apart is the rest."""
+
+    index: PassageIndex
+    middle: npt.NDArray[np.float32]
+    matrix: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, index: PassageIndex) -> Centred:
+        """Move the origin to the mean of the passages, and make them unit length again."""
+        enough = len(index.slugs) >= PASSAGES_TO_CENTRE
+        middle = index.matrix.mean(axis=0) if enough else np.zeros(index.matrix.shape[1], np.float32)
+        return cls(index, middle, unit(index.matrix - middle))
+
+    def scores(self, vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """How near each passage is to ``vector``, from -1 to 1."""
+        found: npt.NDArray[np.float32] = self.matrix @ unit((vector - self.middle).reshape(1, -1))[0]
+        return found
 
 
 class ArticleFinder:
@@ -25,34 +50,46 @@ class ArticleFinder:
         """Without an encoder nothing is ever found."""
         self._store = store
         self._encoder = encoder
-        self._index: PassageIndex | None = None
+        self._passages: Centred | None = None
         self._read_at = float("-inf")
 
-    def find(self, text: str, *, limit: int = ARTICLES_GIVEN) -> list[dict[str, Any]]:
-        """The nearest articles, best first: ``[{"slug": …, "score": cosine}]``; an article counts once."""
+    def find(self, text: str, intent: str | None = None) -> list[dict[str, Any]]:
+        """The nearest articles and the nearest of the intent's own, best first: ``[{"slug": …, "score": …}]``."""
         if self._encoder is None or not text.strip():
             return []
-        index = self._current()
-        if index is None or not len(index.slugs):
+        passages = self._current(self._encoder)
+        if not passages.index.slugs:
             return []
         try:
             vector = self._encoder.encode([text])[0]
         except Exception as error:  # an encoder that does not run leaves the rest of the turn working
             logger.error("articles were not searched: %s", type(error).__name__)
             return []
-        scores = index.matrix @ vector
+        scores = passages.scores(vector)
         best: dict[str, float] = {}
-        for at in np.argsort(-scores)[: limit * 8]:
-            best.setdefault(index.slugs[at], float(scores[at]))
-        return [{"slug": slug, "score": round(score, 4)} for slug, score in list(best.items())[:limit]]
+        own: dict[str, float] = {}
+        for at in np.argsort(-scores):
+            slug = passages.index.slugs[at]
+            if len(best) < ARTICLES_GIVEN:
+                best.setdefault(slug, float(scores[at]))
+            if passages.index.intents[at] == intent and len(own) < OWN_ARTICLES_GIVEN:
+                own.setdefault(slug, float(scores[at]))
+        found = sorted({**own, **best}.items(), key=lambda row: -row[1])
+        return [{"slug": slug, "score": round(score, 4)} for slug, score in found]
 
-    def _current(self) -> PassageIndex | None:
+    def _current(self, encoder: TextEncoder) -> Centred:
         now = time.monotonic()
-        if self._encoder is not None and now - self._read_at > REFRESH_SECONDS:
+        if self._passages is None or now - self._read_at > REFRESH_SECONDS:
             with self._store.read() as session:
-                self._index = passage_vectors(session, self._encoder.name)
+                self._passages = Centred.of(passage_vectors(session, encoder.name))
             self._read_at = now
-        return self._index
+        return self._passages
+
+
+def unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Rows of unit length; a row of zeros stays one."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(lengths == 0, 1, lengths), dtype=np.float32)
 
 
 def shared_encoder(folder: Path = Path("models/encoder")) -> TextEncoder | None:

@@ -232,7 +232,7 @@ class Doorkeeper:
         ]
         data["language"] = language_of({"language": parsed.get("language"), "metadata": knock.context})
         data.setdefault("sentiment", None)
-        data["articles"] = self._finder.find(text) if self._finder is not None else []
+        data["articles"] = [] if self._finder is None else self._finder.find(text, (data["intent"] or {}).get("name"))
         return data
 
 

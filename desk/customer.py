@@ -4,18 +4,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from crm_store.models import Conversation, Customer, SupportAgent
 from crm_store.queries.customers import CustomerCard, customer_card
 from crm_store.queries.points import points_expiring
 from crm_store.rules.personal_data import mask
+from crm_store.services.access import visible_to
 from desk.rendering import Reader
 
 SEES_PERSONAL_DATA = ("manager", "admin")
 MOOD_DAYS = 30
 CHART_HEIGHT = 40
 EXTERNAL_ID_SHOWN = 4
+OTHERS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,16 @@ class MoodBar:
 
 
 @dataclass(frozen=True)
+class OtherTalk:
+    """Another conversation of the same customer, on whichever channel."""
+
+    id: int
+    channel: str
+    status: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class CustomerView:
     """The right pane."""
 
@@ -40,6 +53,7 @@ class CustomerView:
     days: int
     peak: str
     masked: bool
+    others: list[OtherTalk]
 
 
 def card_for(session: Session, agent: SupportAgent, conversation: Conversation, now: datetime) -> CustomerCard | None:
@@ -71,7 +85,18 @@ def customer_pane(session: Session, agent: SupportAgent, conversation: Conversat
     angers = [anger for _, anger in card.mood]
     return CustomerView(
         card=card, expiring=points_expiring(session, card.id, reader.now), mood=_bars(card, reader),
-        days=len(angers), peak=f"{max(angers):.2f}" if angers else "–", masked=agent.role not in SEES_PERSONAL_DATA)
+        days=len(angers), peak=f"{max(angers):.2f}" if angers else "–", masked=agent.role not in SEES_PERSONAL_DATA,
+        others=_others(session, agent, conversation))
+
+
+def _others(session: Session, agent: SupportAgent, conversation: Conversation) -> list[OtherTalk]:
+    """The customer's other conversations that this agent may see, the latest first."""
+    found = session.execute(
+        select(Conversation.id, Conversation.channel, Conversation.status, Conversation.updated_at)
+        .where(Conversation.customer_id == conversation.customer_id, Conversation.id != conversation.id,
+               visible_to(agent))
+        .order_by(Conversation.updated_at.desc(), Conversation.id.desc()).limit(OTHERS_SHOWN))
+    return [OtherTalk(*row) for row in found]
 
 
 def _bars(card: CustomerCard, reader: Reader) -> list[MoodBar]:

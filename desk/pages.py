@@ -83,13 +83,13 @@ def switch_language(deps: DeskDeps = Depends(deps_of), language: str = Form(""),
 
 
 @router.post("/desk/availability")
-def switch_availability(available: str = Form(""), deps: DeskDeps = Depends(deps_of),
+def switch_availability(available: str = Form(""), back: str = Form(""), deps: DeskDeps = Depends(deps_of),
                         agent: SupportAgent = Depends(auth.current_agent)) -> Response:
     """Say whether new conversations may be assigned to the agent who asks."""
     if available in ("true", "false"):
         with deps.store.write() as session:
             staff.set_availability(session, agent.id, available == "true", deps.clock())
-    return RedirectResponse("/desk", status_code=303)
+    return RedirectResponse(own_page(back), status_code=303)
 
 
 @router.get("/desk")

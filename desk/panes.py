@@ -196,7 +196,7 @@ def _standing(conversation: Conversation, agent: SupportAgent) -> str:
         return "resolved"
     if conversation.status == "pending":
         return "bot"
-    if conversation.assignee_id is None:
+    if conversation.claimed_at is None:
         return "free"
     return "mine" if conversation.assignee_id == agent.id else "other"
 

@@ -210,6 +210,7 @@ WORDS: dict[str, tuple[str, str]] = {  # key: (zh, en)
     "complaints": ("投诉", "Complaints"),
     "complaints_none": ("没有投诉。", "No complaints."),
     "tickets": ("工单", "Tickets"),
+    "other_talks": ("其他会话", "Other conversations"),
     "identities": ("渠道身份", "Identities"),
     "consents": ("授权", "Consents"),
     "consent_service": ("服务", "Service"),

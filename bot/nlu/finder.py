@@ -253,11 +253,12 @@ class EntityFinder:
     def _build(self) -> Language:
         pipeline = spacy.blank("xx")
         pipeline.tokenizer = ScriptTokenizer(pipeline.vocab)
-        ruler: Any = pipeline.add_pipe("entity_ruler", config={"phrase_matcher_attr": "ORTH"})
         spellings = {spelling: product.sku for product in reversed(self.products)
                      for name in product.names for spelling in _spellings(name) if spelling}
-        ruler.add_patterns([{"label": "product", "pattern": spelling, "id": sku}
-                            for spelling, sku in sorted(spellings.items())])
+        if spellings:
+            ruler: Any = pipeline.add_pipe("entity_ruler", config={"phrase_matcher_attr": "ORTH"})
+            ruler.add_patterns([{"label": "product", "pattern": spelling, "id": sku}
+                                for spelling, sku in sorted(spellings.items())])
         pipeline.add_pipe("shop_details")
         return pipeline
 

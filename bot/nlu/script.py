@@ -19,8 +19,8 @@ _CODES = re.compile(r"\S+@\S+|https?://\S+|www\.\S+|[A-Za-z]+[-# ]?\d[\w-]*")
 _LATIN_WORD = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿ]+(?:'[A-Za-z]+)?")
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]")
 
-# A Han character carries about 0.6 of an English word: below this many a word it is only a quoted name.
-_HAN_PER_WORD = 0.55
+# A Han character carries most of an English word: below this many a word it is only a quoted name.
+_HAN_PER_WORD = 0.7
 
 
 class _CharacterMap(dict[int, str]):

@@ -28,6 +28,7 @@ class Conversation(Base):
     status = sa.Column(sa.String(10), nullable=False, default="pending", index=True)
     version = sa.Column(sa.Integer, nullable=False, default=1)
     assignee_id = reference("support_agents.id", nullable=True)
+    claimed_at = sa.Column(UtcDateTime)  # null while it is only offered to the assignee: whoever claims first gets it
     team_id = reference("teams.id", nullable=True)
     language = sa.Column(sa.String(2), nullable=False, default="zh")
     anger = sa.Column(sa.Float)  # of the latest message that was read; null is unknown, never calm

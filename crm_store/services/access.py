@@ -17,14 +17,15 @@ SEES_ALL = ("manager", "admin")
 def visible_to(agent: SupportAgent) -> Any:
     """The SQL condition on ``Conversation`` that holds for what an agent may see.
 
-    Agents see their own conversations, the unassigned ones, and those with an unsolved ticket they keep; leads also
-    those of their team; managers and admins all.
+    Agents see their own conversations, those that nobody has claimed yet, and those with an unsolved ticket they keep;
+    leads also those of their team; managers and admins all.
     """
     if agent.role in SEES_ALL:
         return sa.true()
     keeps = sa.exists().where(Ticket.conversation_id == Conversation.id, Ticket.keeper_id == agent.id,
                               Ticket.status.in_(UNSOLVED)).correlate(Conversation)
-    conditions = [Conversation.assignee_id == agent.id, Conversation.assignee_id.is_(None), keeps]
+    offered = sa.and_(Conversation.claimed_at.is_(None), Conversation.status.in_(("open", "snoozed")))
+    conditions = [Conversation.assignee_id == agent.id, Conversation.assignee_id.is_(None), offered, keeps]
     if agent.role == "lead":
         members = select(SupportAgent.id).where(SupportAgent.team_id == agent.team_id).scalar_subquery()
         conditions += [Conversation.team_id == agent.team_id, Conversation.assignee_id.in_(members)]

@@ -97,9 +97,9 @@ def escalate_conversation(
 
 
 def claim_conversation(session: Session, conversation_id: int, agent: SupportAgent, now: datetime) -> Conversation:
-    """Make an unassigned conversation this agent's; one that is theirs already stays so.
+    """Make a conversation that nobody has claimed this agent's; one that is theirs already stays so.
 
-    Of many who claim at once one gets it.
+    Of many who claim at once one gets it, also where it was only offered to one of them by automatic assignment.
 
     Raises:
         AlreadyClaimed: a colleague has it; ``owner_name`` is their name.
@@ -108,7 +108,7 @@ def claim_conversation(session: Session, conversation_id: int, agent: SupportAge
     """
     conversation = lock_conversation(session, conversation_id)
     _refuse_resolved(conversation)
-    if conversation.assignee_id not in (None, agent.id):
+    if conversation.claimed_at is not None and conversation.assignee_id != agent.id:
         raise AlreadyClaimed(conversation_id=conversation.id, owner_name=_owner_name(session, conversation))
     _own(session, conversation, agent, "claim", now)
     return conversation
@@ -124,7 +124,7 @@ def take_over_conversation(session: Session, conversation_id: int, agent: Suppor
     conversation = lock_conversation(session, conversation_id)
     _refuse_resolved(conversation)
     former_id, former_status = conversation.assignee_id, conversation.status
-    if former_id == agent.id and former_status in OWNED_BY_HUMANS:
+    if former_id == agent.id and former_status in OWNED_BY_HUMANS and conversation.claimed_at is not None:
         return conversation
     _own(session, conversation, agent, "take_over", now)
     leave_note(session, conversation, say("note_take_over", agent.interface_language, name=agent.name), now)
@@ -254,7 +254,7 @@ def hand_back_conversation(session: Session, conversation_id: int, agent: Suppor
     for ticket in tickets:
         if ticket.kind == "handoff":
             _close_ticket(session, ticket, "handed_back", now)
-    conversation.status, conversation.assignee_id = "pending", None
+    conversation.status, conversation.assignee_id, conversation.claimed_at = "pending", None, None
     conversation.version += 1
     tell_customer(session, conversation, say("handed_back", conversation.language), now)
     _audit(session, agent, "hand_back", conversation, now)
@@ -327,6 +327,7 @@ def _handoff_ticket(session: Session, conversation: Conversation, reason: str, s
 
 def _open(conversation: Conversation, now: datetime) -> None:
     conversation.status, conversation.resolved_at, conversation.updated_at = "open", None, now
+    conversation.claimed_at = None
     conversation.version += 1
 
 
@@ -393,7 +394,7 @@ def _refuse_resolved(conversation: Conversation) -> None:
 def _require_owner(session: Session, conversation: Conversation, agent: SupportAgent, now: datetime) -> None:
     if conversation.status == "pending":
         raise NotOwner(conversation_id=conversation.id, owner_name=None)
-    if conversation.assignee_id is None:
+    if conversation.claimed_at is None:
         _own(session, conversation, agent, "claim", now)
     elif conversation.assignee_id != agent.id:
         raise NotOwner(conversation_id=conversation.id, owner_name=_owner_name(session, conversation))
@@ -402,14 +403,15 @@ def _require_owner(session: Session, conversation: Conversation, agent: SupportA
 def _own(session: Session, conversation: Conversation, agent: SupportAgent, action: str, now: datetime) -> None:
     """Make the agent the owner, in a new version unless they were already; every ticket goes with it."""
     tickets = unsolved_tickets(session, conversation.id)
-    if conversation.assignee_id != agent.id or conversation.status == "pending":
+    new_owner = conversation.assignee_id != agent.id or conversation.status == "pending"
+    if new_owner or conversation.claimed_at is None:
         if conversation.status == "pending":
             conversation.status = "open"
             if not tickets:
                 tickets = [_ticket_for_take_over(session, conversation, now)]
-        conversation.assignee_id = agent.id
+        conversation.assignee_id, conversation.claimed_at = agent.id, now
         conversation.team_id = conversation.team_id or agent.team_id
-        conversation.version += 1
+        conversation.version += new_owner
         conversation.updated_at = now
         _audit(session, agent, action, conversation, now)
     for ticket in tickets:

@@ -1,6 +1,6 @@
 // The open conversation and its customer: opened, kept up to date, answered.
 import { adopt, parse, patchElement, patchList } from "./patch.js";
-import { ask, fetchPart, place, post, say, toast } from "./page.js";
+import { announce, ask, fetchPart, place, post, say, toast } from "./page.js";
 import { markOpen, refreshQueue, seen } from "./queue.js";
 import { tick } from "./ticking.js";
 
@@ -68,8 +68,9 @@ export async function open(conversation, { push = true } = {}) {
   const fresh = parse(html);
   get("conversation").replaceChildren(...fresh.getElementById("conversation").childNodes);
   get("customer").replaceChildren(...fresh.getElementById("customer").childNodes);
+  place.pane = "conversation";  // shown before it is scrolled to its end
   settle();
-  place.pane = "conversation";
+  if (document.activeElement?.offsetParent === null) get("scroll").focus();  // panes stack: the queue is hidden now
   if (push) history.pushState({}, "", `/desk?view=${place.view}&conversation=${conversation}`);
   seen(conversation);
   changed.forEach((listener) => listener());
@@ -106,6 +107,10 @@ export async function refreshConversation(how = "live") {
   }
   const before = get("thread").lastElementChild?.dataset.key;
   patchList(get("thread"), fresh.getElementById("thread"));
+  const newest = get("thread").lastElementChild;
+  if (newest?.dataset.key !== before && newest?.matches(".m.in")) {
+    announce(say("new_message_from", { name: get("conversation").querySelector("h1").textContent }));
+  }
   const compose = fresh.getElementById("compose");
   if (get("compose").dataset.state !== compose.dataset.state) {
     keepDraft();

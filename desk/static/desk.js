@@ -30,6 +30,11 @@ document.addEventListener("click", (event) => {
   }
 });
 
+document.addEventListener("submit", (event) => {
+  const back = event.target.elements.namedItem("back");
+  if (back) back.value = location.pathname + location.search;  // what is open now, not when the page was loaded
+});
+
 addEventListener("popstate", () => {
   const conversation = new URLSearchParams(location.search).get("conversation");
   if (conversation) open(conversation, { push: false });

@@ -5,6 +5,7 @@ import { place, say } from "./page.js";
 import { refreshQueue } from "./queue.js";
 
 const TOGETHER_MS = 120;
+const APART_MS = 600;
 const ANYWAY_MS = 60_000;
 const WAITING_MS = 4_000;
 const sign = document.getElementById("live");
@@ -17,14 +18,16 @@ function show(state) {
   sign.querySelector("span").textContent = say(text);
 }
 
-/** Run `look` once for several events that come together. */
+/** Run `look` once for several events that come together, and not again right after. */
 function soon(look) {
   let planned = null;
+  let last = -APART_MS;
   return () => {
     planned ??= setTimeout(() => {
       planned = null;
+      last = performance.now();
       look();
-    }, TOGETHER_MS);
+    }, Math.max(TOGETHER_MS, last + APART_MS - performance.now()));
   };
 }
 

@@ -198,6 +198,7 @@ def test_claiming_ones_own_conversation_is_no_change(desk: Desk) -> None:
 
 def test_only_the_owner_writes_to_the_customer(desk: Desk) -> None:
     conversation_id = escalate(desk).conversation.id
+    desk.do(claim_conversation, conversation_id, desk.agent("wang"), desk.now)
     for act in (lambda: desk.do(reply_to_customer, conversation_id, desk.agent("li"), "我来", desk.now),
                 lambda: desk.do(resolve_conversation, conversation_id, desk.agent("li"), desk.now),
                 lambda: desk.do(hand_back_conversation, conversation_id, desk.agent("li"), desk.now),
@@ -207,6 +208,16 @@ def test_only_the_owner_writes_to_the_customer(desk: Desk) -> None:
         assert refused.value.data["owner_name"] == "Wang"
     message = desk.do(reply_to_customer, conversation_id, desk.agent("wang"), " 您好\u200b ", desk.now)
     assert (message.text, message.author, message.delivery_state) == ("您好", "agent", "queued")
+
+
+def test_what_is_only_offered_to_one_agent_goes_to_whoever_claims_first(desk: Desk) -> None:
+    conversation_id = escalate(desk).conversation.id
+    assert desk.conversation(conversation_id).assignee_id == desk.agent("wang").id
+    desk.do(claim_conversation, conversation_id, desk.agent("li"), desk.now)
+    assert desk.conversation(conversation_id).assignee_id == desk.agent("li").id
+    with pytest.raises(AlreadyClaimed) as refused:
+        desk.do(claim_conversation, conversation_id, desk.agent("wang"), desk.now)
+    assert refused.value.data["owner_name"] == "Li"
 
 
 def test_nobody_writes_while_the_bot_owns_it(desk: Desk) -> None:

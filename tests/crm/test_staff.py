@@ -12,7 +12,12 @@ from crm_store.models import AuditEntry, Conversation, DeskSession, LoginFailure
 from crm_store.services import staff
 from crm_store.services.access import access_conversation, access_customer
 from crm_store.services.assignment import pick_agent
-from crm_store.services.handoff import escalate_conversation, resolve_conversation, take_over_conversation
+from crm_store.services.handoff import (
+    claim_conversation,
+    escalate_conversation,
+    resolve_conversation,
+    take_over_conversation,
+)
 from crm_store.services.sla import tick
 from crm_store.services.staff import LoginResult, agent_by_token, hash_password, log_in, log_out, set_availability
 from tests.crm.conftest import HOUR, MINUTE, Desk
@@ -190,6 +195,7 @@ def test_acting_reaches_what_the_service_then_refuses_by_name(desk: Desk, office
 def test_a_conversation_that_moved_up_is_seen_by_the_upper_lead(desk: Desk) -> None:
     received = desk.write()
     desk.do(escalate_conversation, conversation_id=received.conversation.id, reason="asked", now=desk.now)
+    desk.do(claim_conversation, received.conversation.id, desk.agent("wang"), desk.now)
     lead = desk.agent("expert_lead")
     with pytest.raises(NotFound):
         desk.ask(access_conversation, lead, received.conversation.id)

@@ -19,7 +19,7 @@ from tests.conftest import find_program, free_port, require
 from tests.desk.conftest import PASSWORD, Clock, Desk, make_desk, open_shop
 
 pytestmark = pytest.mark.browser
-HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+HOSTILE = "<img src=x onerror='window.owned=1'><script>window.owned=1</script>"
 
 
 @pytest.fixture(scope="module")
@@ -182,10 +182,11 @@ def test_nothing_hostile_runs(served: Served) -> None:
     desk.clock.move(seconds=30)
     desk.says("a", HOSTILE + "2", reply=None)
     expect(page.locator(".m.in")).to_have_count(2, timeout=10_000)
+    assert page.evaluate("window.owned") is None
     page.goto(f"{served.base}/manage/logs?words=%3Cscript%3E")
-    assert page.locator("mark").count() >= 1
+    assert page.locator("mark").count() >= 1 and page.evaluate("window.owned") is None
     page.goto(f"{served.base}/manage/logs/{conversation}")
-    assert "onerror" in page.inner_text(".thread") and "owned" not in page.title()
+    assert "onerror" in page.inner_text(".thread") and page.evaluate("window.owned") is None
     assert not served.complaints
 
 
@@ -203,3 +204,13 @@ def test_nothing_is_wider_than_the_window(served: Served, width: int, height: in
             assert page.is_visible("#queue-list") and not page.is_visible("#text")
             page.click(".panes [data-pane=customer]")
             assert page.is_visible(".person") and not page.is_visible("#queue-list")
+
+
+def test_on_a_phone_a_conversation_opens_at_its_end(served: Served) -> None:
+    for _ in range(12):
+        served.desk.clock.move(minutes=1)
+        served.desk.says("a", "还没到", reply="还在路上。")
+    conversation = served.desk.escalated("a", "最后一句")
+    page = served.page("wang", viewport={"width": 390, "height": 844})
+    page.click(f"#item-{conversation}")
+    expect(page.locator("#thread > li").last).to_be_in_viewport()

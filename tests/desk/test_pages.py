@@ -198,3 +198,20 @@ def test_a_missing_page_is_said_in_words(lite: Desk) -> None:
     assert missing.status_code == 404 and "you may not see it" in missing.text
     forbidden = client.get("/manage/logs")
     assert forbidden.status_code == 403 and "Your role does not allow this" in forbidden.text
+
+
+def test_the_customers_other_conversations_are_shown_to_those_who_may_see_them(lite: Desk) -> None:
+    customer = lite.customer("李雷")
+    here, lees = (lite.escalated(sender, "你好", customer_id=customer, assignee=assignee, channel=channel)
+                  for sender, assignee, channel in (("a", "wang", "web"), ("b", "lee", "telegram")))
+    link = f'data-conversation="{lees}"'
+    assert link not in lite.client("wang").get(f"/desk?conversation={here}&view=mine").text
+    assert link in lite.client("zhang").get(f"/desk/parts/conversations/{here}").text
+
+
+def test_switching_availability_leaves_what_is_open(lite: Desk) -> None:
+    client = lite.client("wang")
+    answer = client.post("/desk/availability", data={"available": "true", "back": "/desk?view=mine&conversation=3"})
+    assert answer.headers["location"] == "/desk?view=mine&conversation=3"
+    assert 'aria-pressed="true" title="' in client.get("/desk").text
+    assert client.post("/desk/availability", data={"back": "//evil.test"}).headers["location"] == "/desk"

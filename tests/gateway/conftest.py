@@ -261,22 +261,31 @@ class Gateway:
         self.records, self.bot = records, bot
         self.numbers = count(1)
         self.clients: list[httpx.Client] = []
+        self.settings = more
+        self.server = Threaded(self._app())
+        self.base = self.server.base
 
+    def _app(self) -> FastAPI:
         @contextlib.asynccontextmanager
         async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-            self.deps = make_deps(records, bot.url, **more)
+            self.deps = make_deps(self.records, self.bot.url, **self.settings)
             self.dispatcher = mount_gateway(app, self.deps)
             loops = [asyncio.create_task(self.dispatcher.run()),
-                     asyncio.create_task(watch_store(records.store, self.deps.broadcast, self.deps.nudge, 0.05))]
+                     asyncio.create_task(watch_store(self.records.store, self.deps.broadcast, self.deps.nudge, 0.05))]
             yield
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
             self.deps.transactions.close()
 
-        self.app = FastAPI(lifespan=lifespan, openapi_url="/api/openapi.json")
-        self.server = Threaded(self.app)
-        self.base = self.server.base
+        return FastAPI(lifespan=lifespan, openapi_url="/api/openapi.json")
+
+    def stop(self) -> None:
+        self.server.stop()
+
+    def start(self) -> None:
+        """Serve again on the same port, as a new process."""
+        self.server = Threaded(self._app(), self.server.port)
 
     def client(self, **headers: str) -> httpx.Client:
         """A client with cookies of its own."""

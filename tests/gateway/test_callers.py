@@ -45,7 +45,8 @@ def test_what_our_own_page_sends_is_let_in(headers: dict[str, Any], proxy: str) 
 @pytest.mark.parametrize(("headers", "proxy"), [
     ({"sec_fetch_site": "cross-site"}, ""), ({"sec_fetch_site": "same-site"}, ""), ({"sec_fetch_site": "odd"}, ""),
     ({"host": "shop.example", "origin": "https://shop.example.evil"}, ""),
-    ({"host": "shop.example", "origin": "https://shop.example:444"}, ""), ({"host": "shop.example", "origin": "null"}, ""),
+    ({"host": "shop.example", "origin": "https://shop.example:444"}, ""),
+    ({"host": "shop.example", "origin": "null"}, ""),
     ({"host": "", "origin": ""}, ""),
     ({"host": "10.0.0.1", "origin": "https://shop.example", "x_forwarded_host": "shop.example"}, ""),
     ({"host": "10.0.0.1", "origin": "https://shop.example", "x_forwarded_host": "shop.example"}, "10.9.9.9"),
@@ -57,7 +58,8 @@ def test_what_another_site_sends_is_refused(headers: dict[str, Any], proxy: str)
 
 
 @pytest.mark.anyio
-async def test_a_bell_rings_at_once_and_once_more_for_all_that_came_in_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bell_rings_at_once_and_once_more_for_all_that_came_in_the_pause(
+        monkeypatch: pytest.MonkeyPatch) -> None:
     ends: list[Any] = []
     monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda _, end: ends.append(end))
     nudge = asyncio.Event()

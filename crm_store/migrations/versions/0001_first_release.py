@@ -288,6 +288,7 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=10), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("assignee_id", ID, nullable=True),
+        sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("team_id", ID, nullable=True),
         sa.Column("language", sa.String(length=2), nullable=False),
         sa.Column("anger", sa.Float(), nullable=True),
