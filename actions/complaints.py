@@ -42,7 +42,7 @@ class ValidateComplaintForm(Form):
         """The sentence that began it often says already what happened; it is not asked for again."""
         begun = values["complaint_what"] is None
         if turn.intent == "file_complaint" and begun and not SAYS_ONLY_THAT.match(tidy(turn.text)) \
-                and not is_button(turn):
+                and not turn.is_button:
             values["complaint_what"] = turn.text
         if is_major(values):
             return leave_the_rest(values)
@@ -90,7 +90,7 @@ class ValidateComplaintForm(Form):
         return Step.NEXT
 
     def _read_order(self, turn: Turn, values: Values) -> Step:
-        if says_skip(turn.text):
+        if says_skip(turn.text) or (turn.intent == "deny" and turn.is_button):
             values["complaint_order"] = SKIPPED
             return Step.NEXT
         step = self._take_order(turn, values)
@@ -139,12 +139,6 @@ def is_watched(turn: Turn) -> bool:
     return band(anger, Thresholds(limits["route"], limits["watch"])) == "watch"
 
 
-def is_button(turn: Turn) -> bool:
-    """Whether the message is a pressed button: its text is ours, not the customer's."""
-    return any(entity.get("extractor") == "button" for entity in turn.message.get("entities") or []) \
-        or (turn.message.get("sentiment") is None and turn.confidence == 1.0)
-
-
 def is_wish(turn: Turn) -> bool:
     """Whether something that reads like a request or a question is what the customer wants us to do."""
     return turn.intent in ("request_return", "ask_refund_status", "cancel_order", "change_order", "ask_warranty")
@@ -156,8 +150,9 @@ class ActionAskComplaintOrder(ShopAction):
     called = "action_ask_complaint_form_complaint_order"
 
     def act(self, turn: Turn) -> None:
-        """One button an order."""
-        ask_which_order(turn, "utter_complaint_which_order")
+        """One button an order, and one for none."""
+        ask_which_order(turn, "utter_complaint_which_order", more=[
+            {"title": turn.by("与订单无关", "Not about an order"), "payload": "/deny"}])
 
 
 class ActionFileComplaint(ShopAction):

@@ -1,7 +1,7 @@
 """Asking for a return, a refund, a cancellation or a change of an order: recorded as a ticket for the desk."""
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
@@ -18,7 +18,7 @@ from actions.order_choice import (
 from actions.orders import promised
 from actions.reading import any_of, asks_something, says_no, says_skip
 from actions.slots import SKIPPED, SLOTS_OF
-from actions.turn import Turn
+from actions.turn import Button, Turn
 from actions.wording import REQUESTS, STATUS
 from crm_store.models import Order, Ticket
 from crm_store.queries.orders import order_for
@@ -76,7 +76,8 @@ class ValidateRequestForm(Form):
             return self._read_order(turn, values)
         if turn.intent in ANSWERED_IN_BETWEEN - self.own_intents and asks_something(turn.text):
             return Step.ELSEWHERE
-        if values["request_type"] in REASONS_SKIPPABLE and (says_skip(turn.text) or says_no(turn.text)):
+        skipped = says_skip(turn.text) or says_no(turn.text) or turn.is_button
+        if values["request_type"] in REASONS_SKIPPABLE and skipped:
             values["request_detail"] = SKIPPED
         else:
             values["request_detail"] = turn.text
@@ -147,18 +148,20 @@ class ActionAskRequestOrder(ShopAction):
         ask_which_order(turn, "utter_which_order", POSSIBLE[turn.slot("request_type") or "return"])
 
 
-def ask_which_order(turn: Turn, response: str, statuses: Collection[str] | None = None) -> None:
-    """Ask for an order: name the likeliest and give a button for each."""
+def ask_which_order(
+    turn: Turn, response: str, statuses: Collection[str] | None = None, more: Sequence[Button] = (),
+) -> None:
+    """Ask for an order: name the likeliest and give a button for each, and those in ``more``."""
     orders = orders_offered(turn, statuses)
     if not orders:
         turn.say("utter_which_order_by_number")
     elif turn.slot("wrong_order"):
-        turn.say("utter_which_other_order", buttons=order_buttons(turn, orders))
+        turn.say("utter_which_other_order", buttons=[*order_buttons(turn, orders), *more])
     elif response == "utter_which_order":
         asked = "utter_which_order_talked_about" if orders[0].number == turn.slot("last_order") else response
         turn.say(asked, order=order_in_words(turn, orders[0]), buttons=order_buttons(turn, orders))
     else:
-        turn.say(response, buttons=order_buttons(turn, orders))
+        turn.say(response, buttons=[*order_buttons(turn, orders), *more])
 
 
 class ActionRecordRequest(ShopAction):

@@ -115,6 +115,11 @@ class Turn:
         self.events.append(FollowupAction(action))
 
     @property
+    def is_button(self) -> bool:
+        """Whether the message is a pressed button: its words are ours, and nothing was read from them."""
+        return self.confidence == 1.0 and self.message.get("sentiment") is None
+
+    @property
     def leads_on(self) -> bool:
         """Whether it is settled what runs next."""
         return any(event["event"] == "followup" for event in self.events)

@@ -3,28 +3,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 
 import uvicorn
-from crm_store.live import Broadcast, watch_store
-from desk.app import DeskDeps, mount_desk
 from fastapi import FastAPI
-from gateway.app import GatewayDeps, mount_gateway
-from gateway.bot_client import BotClient
-from gateway.clock import run_clock
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 
 from crm_store.database import Store
+from crm_store.live import Broadcast, watch_store
+from desk.app import DeskDeps, mount_desk
+from gateway.app import GatewayDeps, mount_gateway
+from gateway.bot_client import BotClient
+from gateway.clock import run_clock
 from warmline import __version__
 from warmline.clock import now
 from warmline.health import Health
 from warmline.logs import set_up_logs
 from warmline.settings import Settings
-
-log = logging.getLogger("warmline.service")
 
 
 def make_app(settings: Settings, store: Store) -> FastAPI:

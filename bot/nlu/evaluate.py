@@ -1,4 +1,4 @@
-"""Measures the intent model: ``python -m bot.nlu.evaluate`` on the held-out phrasings, ``--cross-validate`` on its own."""
+"""Measures the intent model on phrasings it has not learnt: ``python -m bot.nlu.evaluate``."""
 from __future__ import annotations
 
 import argparse
@@ -15,7 +15,15 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedKFold
 
 from bot.nlu.finder import EntityFinder, read_products
-from bot.nlu.intent_model import OUT_OF_SCOPE, Floats, IntentModel, IntentSettings, ranked, settled_by_form, with_threshold
+from bot.nlu.intent_model import (
+    OUT_OF_SCOPE,
+    Floats,
+    IntentModel,
+    IntentSettings,
+    ranked,
+    settled_by_form,
+    with_threshold,
+)
 
 FOLDS = 5
 
@@ -74,7 +82,8 @@ class Report:
         wrong = Counter((is_, said) for is_, said in zip(truth, predicted, strict=True) if is_ != said)
         beyond = [said == OUT_OF_SCOPE for is_, said in zip(truth, predicted, strict=True) if is_ == OUT_OF_SCOPE]
         return cls(name, len(truth), 1 - sum(wrong.values()) / len(truth),
-                   float(f1_score(truth, predicted, average="macro")), float(np.mean(beyond)) if beyond else float("nan"),
+                   float(f1_score(truth, predicted, average="macro")),
+                   float(np.mean(beyond)) if beyond else float("nan"),
                    tuple((is_, said, count) for (is_, said), count in wrong.most_common(12)))
 
     def __str__(self) -> str:
@@ -123,9 +132,11 @@ def best_temperature(intents: Sequence[str], scores: Floats, truth: Sequence[str
     def surprise(temperature: float) -> float:
         scaled = scores.astype(np.float64) / temperature
         top = scaled.max(axis=1, keepdims=True)
-        return float(np.mean(np.log(np.exp(scaled - top).sum(axis=1)) + top[:, 0] - scaled[rows, columns]))
+        normaliser = np.log(np.exp(scaled - top).sum(axis=1)) + top[:, 0]
+        return float(np.mean(normaliser - scaled[rows, columns]))
 
-    return float(minimize_scalar(surprise, bounds=(0.05, 5), method="bounded").x)
+    found: float = minimize_scalar(surprise, bounds=(0.05, 5), method="bounded").x
+    return float(found)
 
 
 def best_threshold(intents: Sequence[str], scores: Floats, truth: Sequence[str], temperature: float) -> float:
@@ -141,8 +152,9 @@ def calibration_error(confidences: Sequence[float], right: Sequence[bool], bins:
     """Expected calibration error: the mean gap between confidence and accuracy, over bins of confidence."""
     confident, correct = np.asarray(confidences), np.asarray(right, dtype=float)
     which = np.minimum((confident * bins).astype(int), bins - 1)
-    return float(sum(abs(confident[which == b].mean() - correct[which == b].mean()) * np.mean(which == b)
-                     for b in set(which.tolist())))
+    gaps = [abs(float(confident[which == b].mean() - correct[which == b].mean())) * float(np.mean(which == b))
+            for b in sorted(set(which.tolist()))]
+    return sum(gaps)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -171,7 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"cross-validation: temperature {temperature:.3f}, threshold "
               f"{best_threshold(intents, scores, truth, temperature):.2f}, calibration error {error:.3f}")
         print(*reports(learn, [name for name, _ in best]), sep="\n")
-    model = IntentModel.train([example.text for example in learn], [example.intent for example in learn], vectors, settings)
+    model = IntentModel.train([example.text for example in learn], [example.intent for example in learn], vectors,
+                              settings)
     finder = EntityFinder(read_products(options.root / "data/demo/products.json"))
     said = predictions(model, check, None if both is None else both[len(learn):], finder)
     print(f"held out, {'surface only' if both is None else 'with the encoder'}:")

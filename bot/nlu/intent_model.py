@@ -67,8 +67,8 @@ def surface_features(text: str) -> list[str]:
     pieces = [f"#{min(len(piece), 5)}" if piece.isdigit() else piece for piece in _PIECE.findall(folded)]
     features = list(pieces)
     features.extend(f"{first} {second}" for first, second in zip(("^", *pieces), (*pieces, "$"), strict=True))
-    features.extend(f"{first} {second} {third}" for first, second, third in zip(pieces, pieces[1:], pieces[2:], strict=False)
-                    if len(first) == len(second) == len(third) == 1)
+    triples = zip(pieces, pieces[1:], pieces[2:], strict=False)
+    features.extend(" ".join(triple) for triple in triples if all(len(piece) == 1 for piece in triple))
     for piece in pieces:
         if len(piece) > 3 and piece[0] != "#":
             word = f"<{piece}>"
@@ -176,7 +176,8 @@ class IntentModel:
 def _directions(vectors: Floats) -> Floats:
     """Vectors of unit length; one of no length stays as it is."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    directions: Floats = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    return directions
 
 
 def ranked(intents: Sequence[str], scores: Floats, temperature: float) -> Ranking:

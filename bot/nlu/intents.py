@@ -57,7 +57,8 @@ class IntentClassifier(GraphComponent, classifier.IntentClassifier):
         vectors = [sentence_vector(example) for example in examples]
         present = [vector for vector in vectors if vector is not None]
         if present and len(present) < len(examples):
-            raise ValueError(f"{len(examples) - len(present)} of {len(examples)} training examples have no sentence vector")
+            lacking = len(examples) - len(present)
+            raise ValueError(f"{lacking} of {len(examples)} training examples have no sentence vector")
         settings = IntentSettings(**{name: self._config[name] for name in self.get_default_config()
                                      if name != "ranking_length"})
         self._model = IntentModel.train([example.get(TEXT) for example in examples],

@@ -142,6 +142,16 @@ def test_a_refund_is_an_answer_to_what_one_wants_and_no_new_topic(talk: Talk) ->
     assert (ticket.kind, ticket.wish, ticket.order_id) == ("complaint", "我要退款", None)
 
 
+def test_the_order_and_the_reason_may_be_left_out_by_a_button(talk: Talk) -> None:
+    assert "/deny" in talk.say("快递员态度差", "file_complaint").payloads
+    assert "您希望我们怎么处理" in talk.say("与订单无关", payload="/deny").text
+    talk.say("道歉", "inform")
+    assert talk.say("取消 WL20261117001", "cancel_order").payloads == ["/deny"]
+    talk.say("跳过", payload="/deny")
+    complaint, request = rows(talk, Ticket)
+    assert complaint.order_id is None and request.summary == "（未说明原因）"
+
+
 def test_a_major_complaint_goes_to_a_person_without_another_question(talk: Talk) -> None:
     heard = talk.say("水壶漏电把我电伤了", "file_complaint", sender="guest", anger=0.3)
     assert heard.status == "open"
