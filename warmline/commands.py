@@ -28,9 +28,8 @@ def migrate(settings: Settings, _: argparse.Namespace | None = None) -> int:
 
 def demo(settings: Settings, _: argparse.Namespace | None = None) -> int:
     """Load the demo shop into an empty store."""
-    from crm_store.demo import load_demo_shop
-
     from crm_store.database import Store
+    from crm_store.demo import load_demo_shop
 
     store = Store(settings.database_url)
     with store.write() as session:
@@ -42,9 +41,8 @@ def demo(settings: Settings, _: argparse.Namespace | None = None) -> int:
 def embed(settings: Settings, _: argparse.Namespace | None = None) -> int:
     """Let the encoder read the knowledge passages it has not read yet."""
     from bot.nlu.encoder import EncoderError, load_encoder
-    from crm_store.services.knowledge import passages_without_vector, store_vectors
-
     from crm_store.database import Store
+    from crm_store.services.knowledge import passages_without_vector, store_vectors
 
     try:
         encoder = load_encoder(ROOT / "models" / "encoder")

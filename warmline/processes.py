@@ -59,9 +59,9 @@ def run_actions(settings: Settings) -> int:
     sys.path.insert(0, str(ROOT))
     os.environ["SQLALCHEMY_SILENCE_UBER_WARNING"] = "1"
     set_up_logs(settings.log_level)
-    import actions.store
     from rasa_sdk.endpoint import create_app
 
+    import actions.store
     from crm_store.database import Store
     from warmline.clock import now
 

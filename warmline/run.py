@@ -116,11 +116,11 @@ def _not_ready(settings: Settings) -> list[str]:
 
 def customer_link(settings: Settings, store: object, number: str) -> str | None:
     """The chat address that signs customer ``number`` in, or None when there is no such customer."""
-    from gateway.web_chat import sign_customer
     from sqlalchemy import select
 
     from crm_store.database import Store
     from crm_store.models import Customer
+    from gateway.web_chat import sign_customer
 
     assert isinstance(store, Store)
     with store.read() as session:
