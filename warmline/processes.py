@@ -8,6 +8,7 @@ from urllib.parse import urlparse
 
 import yaml
 
+from warmline.errors import CommandFailed
 from warmline.logs import set_up_logs
 from warmline.settings import ROOT, Settings
 from warmline.training import MODEL
@@ -32,7 +33,13 @@ def endpoints_file(settings: Settings) -> str:
 
 
 def run_bot(settings: Settings) -> int:
-    """Run Rasa with the trained model, on loopback, with its API behind the bot token."""
+    """Run Rasa with the trained model, on loopback, with its API behind the bot token.
+
+    Raises:
+        CommandFailed: no model was trained yet.
+    """
+    if not MODEL.exists():
+        raise CommandFailed("there is no trained dialogue model; `python -m warmline train` makes one")
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
     os.environ.update(settings.environment())

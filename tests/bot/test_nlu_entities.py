@@ -171,8 +171,8 @@ def test_a_day_without_a_reference_keeps_its_words() -> None:
 
 PIECES = st.sampled_from([
     "WL", "2026", "1018", "004", "13800138000", "C", "12", " ", "-", "元", "块", "两百", "积分", "分", "¥", "上周",
-    "İ", "ß", "ﬁ", "訂單", "\n", "ago", " days "])
-
+    "三", "10月", "18号", "kettle", "水壶", "last ", "friday", "@a.com", "尾号", "\ud83d", "😀", "１２", "1,299.00",
+    "k", "points", "\u200d", "İ", "ß", "ﬁ", "訂單", "\n", "ago", " days "])
 
 @settings(deadline=None)
 @given(st.one_of(st.text(st.characters(blacklist_categories=()), max_size=60),
