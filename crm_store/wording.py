@@ -93,8 +93,11 @@ _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "Augu
 
 
 def say(sentence: str, language: str, **values: Any) -> str:
-    """A sentence in "zh" or "en" (anything else reads as "en") with its values filled in."""
-    return SENTENCES[sentence]["zh" if language == "zh" else "en"].format(**values)
+    """A sentence in "zh" or "en" (anything else reads as "en") with its values filled in.
+
+    Times come with a space on each side in Chinese; after a full-width comma there is none.
+    """
+    return SENTENCES[sentence]["zh" if language == "zh" else "en"].format(**values).replace("， ", "，")
 
 
 def tell_time(at: datetime, now: datetime, time_zone: str, language: str) -> str:
