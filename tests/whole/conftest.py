@@ -94,10 +94,10 @@ class Whole:
 
     def desk(self, login: str) -> httpx.Client:
         """A client of the desk's API, logged in."""
-        client = httpx.Client(base_url=self.base, timeout=30)
-        answer = client.post("/api/login", json={"login": login, "password": PASSWORD})
+        answer = httpx.post(f"{self.base}/api/login", json={"login": login, "password": PASSWORD}, timeout=30)
         assert answer.status_code == 200, answer.text
-        return client
+        return httpx.Client(base_url=self.base, timeout=30,
+                            headers={"Authorization": f"Bearer {answer.json()['token']}"})
 
 
 @pytest.fixture(scope="session")
