@@ -16,6 +16,7 @@ from actions.slots import FORM_SLOTS
 from actions.store import workplace
 from actions.turn import Event, Turn
 from crm_store.errors import StaleVersion
+from crm_store.rules.escalation import DEFAULT_THRESHOLDS, reason_to_escalate
 from crm_store.services.handoff import escalate_conversation
 
 logger = logging.getLogger(__name__)
@@ -107,6 +108,20 @@ def hand_over(turn: Turn, reason: str, **details: Any) -> list[Event]:
     return [ActiveLoop(None), SlotSet("requested_slot", None), SlotSet("handover_reason", reason),
             *cleared(*FORM_SLOTS, "forms_abandoned", "paused_form", "after_link", "form_mistakes"),
             SlotSet("handover_reason", None), FollowupAction(LISTEN)]
+
+
+def is_stuck(*, misunderstood_in_a_row: int = 0, forms_abandoned: int = 0) -> bool:
+    """Whether the rules of escalation call a dialogue stuck."""
+    reason = reason_to_escalate(intent=None, angers=(), thresholds=DEFAULT_THRESHOLDS,
+                                misunderstood_in_a_row=misunderstood_in_a_row, forms_abandoned=forms_abandoned)
+    return reason is not None
+
+
+def hand_over_stuck(turn: Turn) -> None:
+    """Have a person take over, because the dialogue gets nowhere."""
+    turn.unsay()
+    turn.remember(handover_reason="stuck")
+    turn.then(HAND_OVER)
 
 
 def cleared(*slots: str) -> list[Event]:

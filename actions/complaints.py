@@ -113,6 +113,9 @@ class ValidateComplaintForm(Form):
         elif says_no(turn.text):
             values["complaint_order"] = SKIPPED
             return Step.NEXT
+        elif is_wish(turn) and not asks_something(turn.text):  # what they want, before it was asked for
+            values["complaint_wish"] = turn.text
+            return Step.NEXT
         else:
             turn.say("utter_wrong_order_choice")
         return Step.AGAIN
@@ -198,9 +201,10 @@ class ActionComplaintStatus(ShopAction):
             else:
                 turn.say("utter_complaint_not_found", number=number)
             return
-        complaints = [ticket for ticket in tickets if ticket.kind == "complaint"]
+        # What an angry customer was given a number for is their complaint, whatever the desk calls it.
+        settled = [ticket for ticket in tickets if ticket.kind != "request" and ticket.status == "resolved"]
         unsolved = [ticket for ticket in tickets if ticket.status != "resolved" and ticket.kind != "handoff"]
-        told = unsolved[:TOLD_AT_ONCE] or complaints[:1]
+        told = unsolved[:TOLD_AT_ONCE] or settled[:1]
         for ticket in told:
             tell_ticket(turn, ticket)
         if not told and turn.customer is None:

@@ -7,13 +7,21 @@ from typing import Any, ClassVar
 
 from rasa_sdk.events import SlotSet
 
-from actions.base import HAND_OVER, LINK_FORM, LISTEN, ShopAction, ask_to_link, cleared, take_up_again
+from actions.base import (
+    HAND_OVER,
+    LINK_FORM,
+    LISTEN,
+    ShopAction,
+    ask_to_link,
+    cleared,
+    hand_over_stuck,
+    is_stuck,
+    take_up_again,
+)
 from actions.reading import says_never_mind, says_yes, wants_other_one
 from actions.slots import SLOTS_OF
 from actions.turn import Turn
-from crm_store.rules.escalation import DEFAULT_THRESHOLDS, reason_to_escalate
 
-MISTAKES_BEFORE_HELP = 3
 REQUESTED = "requested_slot"
 # What a form cannot use and a rule answers: the form lets it pass and asks again afterwards.
 ANSWERED_IN_BETWEEN = frozenset({
@@ -101,10 +109,8 @@ class Form(ShopAction):
         abandoned = {**(turn.slot("forms_abandoned") or {})}
         abandoned[self.form] = abandoned.get(self.form, 0) + 1
         turn.remember(forms_abandoned=abandoned)
-        if reason_to_escalate(intent=None, angers=(), thresholds=DEFAULT_THRESHOLDS, misunderstood_in_a_row=0,
-                              forms_abandoned=abandoned[self.form]) is not None:
-            turn.remember(handover_reason="stuck")
-            turn.then(HAND_OVER)
+        if is_stuck(forms_abandoned=abandoned[self.form]):
+            hand_over_stuck(turn)
         else:
             self.stopped(turn)
         return Step.STOP
@@ -120,12 +126,10 @@ class Form(ShopAction):
         turn.events += [SlotSet(slot, value) for slot, value in values.items() if value != before[slot]]
         if step is Step.AGAIN:
             mistakes = int(turn.slot("form_mistakes") or 0) + 1
-            if mistakes >= MISTAKES_BEFORE_HELP:
-                turn.unsay()
-                turn.say("utter_three_mistakes")
-                turn.remember(offer="request_human")
-                mistakes = 0
-            turn.remember(form_mistakes=mistakes, requested_slot=requested)
+            stuck = is_stuck(misunderstood_in_a_row=mistakes)
+            turn.remember(form_mistakes=mistakes, requested_slot=None if stuck else requested)
+            if stuck:
+                hand_over_stuck(turn)
             return
         asked_next = next((slot for slot in self.questions if self.is_needed(turn, slot, values)), None)
         turn.remember(form_mistakes=0, requested_slot=asked_next)

@@ -12,6 +12,7 @@ from crm_store.models import Customer
 from crm_store.services.customers import confirm_link, start_linking
 
 CONFIRMED = "confirmed"  # the code itself is not remembered
+SURELY_ELSEWHERE = 0.8  # neither a number nor a code is ever read as anything else so surely
 
 
 class ValidateLinkForm(Form):
@@ -39,7 +40,7 @@ class ValidateLinkForm(Form):
             return self._send_code(turn, phone, values)
         elif code is not None:
             return self._try_code(turn, code, values)
-        if turn.intent in ANSWERED_IN_BETWEEN and (asks_something(turn.text) or turn.confidence == 1.0):
+        if turn.intent in ANSWERED_IN_BETWEEN and (asks_something(turn.text) or turn.confidence >= SURELY_ELSEWHERE):
             return Step.ELSEWHERE
         turn.say("utter_wrong_phone" if slot == "link_phone" else "utter_wrong_code_shape")
         return Step.AGAIN

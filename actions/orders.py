@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from actions.base import ShopAction, cleared
 from actions.forms import ANSWERED_IN_BETWEEN, Form, Step, Values
-from actions.order_choice import number_in_message
+from actions.order_choice import number_in_message, order_buttons, orders_offered
 from actions.reading import phone_tail_in, wants_other_one
 from actions.slots import SLOTS_OF
 from actions.turn import Turn
@@ -123,6 +123,19 @@ class ActionOrderStatus(ShopAction):
         turn.remember(last_order=(under_way or orders)[0].number)
 
 
+def tell_other_order(turn: Turn) -> bool:
+    """After "no, the other order" behind a status: tell the only other one, or ask which. Whether there is one."""
+    told = turn.slot("last_order")
+    if turn.customer is None or told is None:
+        return False
+    others = [order for order in orders_offered(turn) if order.number != told]
+    if len(others) == 1:
+        tell_about(turn, others[0].number)
+    elif others:
+        turn.say("utter_which_other_order", buttons=order_buttons(turn, others))
+    return bool(others)
+
+
 def tell_about(turn: Turn, number: str) -> None:
     """Tell a linked customer about one of their orders."""
     assert turn.customer is not None
@@ -198,8 +211,7 @@ class ActionRefundStatus(ShopAction):
             turn.say("utter_refund_requested", number=asked.number, due=promised(turn, asked))
             return
         turn.say("utter_no_refund")
-        turn.say("utter_offer_return")
-        turn.remember(offer="request_return")
+        turn.offer("request_return", "utter_offer_return")
 
 
 def promised(turn: Turn, ticket: Ticket) -> str:

@@ -61,8 +61,7 @@ class ActionPointsBalance(PointsAction):
             day, points = expiring[0]
             turn.say("utter_points_expiring", points=f"{points:,}", date=shop_day(turn, day))
         if any(reward.cost_points <= balance for reward in rewards_for(turn.session, customer.id, turn.now)):
-            turn.say("utter_offer_rewards")
-            turn.remember(offer="redeem_points")
+            turn.offer("redeem_points", "utter_offer_rewards")
 
 
 class ActionPointsHistory(PointsAction):

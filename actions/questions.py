@@ -3,16 +3,16 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from actions.base import HAND_OVER, ShopAction
+from actions.base import ShopAction, hand_over_stuck, is_stuck
 from actions.complaints import complaint_number_in
 from actions.order_choice import number_in_message
+from actions.orders import tell_other_order
 from actions.reading import likeness, wants_other_one
 from actions.requests import correct_request
 from actions.turn import Turn
 from actions.wording import tier_name
 from crm_store.models import ArticlePassage, KnowledgeArticle
 from crm_store.queries.knowledge import article, articles_about
-from crm_store.rules.escalation import DEFAULT_THRESHOLDS, reason_to_escalate
 from crm_store.services.points import tier_standing
 
 # How near (-1 to 1, seen from the middle of all passages) an article must be. Of held-out questions 95 in 100 are
@@ -40,9 +40,8 @@ class ActionAnswerQuestion(ShopAction):
             standing = tier_standing(turn.session, turn.customer.id, turn.now)
             turn.say("utter_answer_tier_multiplier", tier=tier_name(standing.tier, turn.language),
                      multiplier=f"{standing.tier.multiplier:g}")
-        if turn.intent == "ask_return_policy" and turn.tracker.active_loop_name is None:
-            turn.say("utter_offer_return")
-            turn.remember(offer="request_return")
+        if turn.intent == "ask_return_policy":
+            turn.offer("request_return", "utter_offer_return")
 
 
 class ActionNotUnderstood(ShopAction):
@@ -73,7 +72,7 @@ class ActionTakeDetail(ShopAction):
 
     def act(self, turn: Turn) -> None:
         """Otherwise ask what it is for."""
-        if wants_other_one(turn.text) and correct_request(turn):
+        if wants_other_one(turn.text) and (correct_request(turn) or tell_other_order(turn)):
             return
         if number_in_message(turn) is not None:
             turn.then("order_status_form")
@@ -119,10 +118,8 @@ def not_answered(turn: Turn, response: str) -> None:
     """Say that there is no answer and remember it; the third time in a row brings a person instead."""
     lost = lost_before(turn) + 1
     turn.remember(not_understood=str(turn.message_id))
-    if reason_to_escalate(intent=None, angers=(), thresholds=DEFAULT_THRESHOLDS, misunderstood_in_a_row=lost,
-                          forms_abandoned=0) is not None:
-        turn.remember(handover_reason="stuck")
-        turn.then(HAND_OVER)
+    if is_stuck(misunderstood_in_a_row=lost):
+        hand_over_stuck(turn)
         return
     turn.say(response)
     turn.remember(offer="request_human")

@@ -15,7 +15,7 @@ def any_of(*parts: str, start: str = "", end: str = "") -> re.Pattern[str]:
 _PARTICLES = r"([了的吧呀啊哦嗯!]*|[ ,].*)$"
 NEVER_MIND = any_of(
     "算了", r"(先|还是)?不(办|弄|搞|查|投诉|换|退|取消|改|填|说|验证|绑定)了", "先?不用了",
-    "取消(操作|流程|申请|投诉|兑换)", "停(下|止)?$", "退出", "不想(办|弄|说|填)了",
+    "取消(操作|流程|申请|投诉|兑换)", "^取消[了吧]?$", "停(下|止)?$", "退出", "不想(办|弄|说|填)了",
     r"\bnever ?mind\b", r"\bforget (it|about it)\b", r"\b(please )?(stop|quit|exit)( (it|this|that))?$",
     r"\bcancel (this|that|it)$", "^cancel$", r"\bleave it\b", r"\bdon'?t bother\b", r"\bno longer (want|need)\b",
     r"\bchanged my mind\b",
@@ -104,7 +104,7 @@ def says_skip(text: str) -> bool:
 
 def wants_other_one(text: str) -> bool:
     """Whether the text says that it is not this one: 不对，是另一个订单; no, the other order."""
-    return len(tidy(text)) <= SHORT + 10 and bool(OTHER_ONE.search(tidy(text)))
+    return len(tidy(text)) <= 2 * SHORT and bool(OTHER_ONE.search(tidy(text)))
 
 
 def wants_resend(text: str) -> bool:

@@ -14,10 +14,10 @@ from rasa_sdk.executor import CollectingDispatcher
 from sqlalchemy.orm import Session, joinedload
 
 from crm_store.errors import NotFound
-from crm_store.models import BusinessCalendar, ChannelIdentity, Conversation, Customer
+from crm_store.models import ChannelIdentity, Conversation, Customer
+from crm_store.queries.calendar import shop_time_zone
 from crm_store.wording import tell_time
 
-DEFAULT_TIME_ZONE = "Asia/Shanghai"
 Event = dict[str, Any]
 Button = dict[str, str]
 
@@ -81,8 +81,7 @@ class Turn:
     @cached_property
     def time_zone(self) -> str:
         """The shop's time zone."""
-        found = self.session.scalar(sa.select(BusinessCalendar.time_zone).order_by(BusinessCalendar.id).limit(1))
-        return str(found or DEFAULT_TIME_ZONE)
+        return shop_time_zone(self.session)
 
     def slot(self, name: str) -> Any:
         """What is remembered under ``name``, with what this turn changed."""
@@ -109,6 +108,12 @@ class Turn:
     def remember(self, **slots: Any) -> None:
         """Set slots."""
         self.events += [SlotSet(name, value) for name, value in slots.items()]
+
+    def offer(self, what: str, response: str) -> None:
+        """Offer something that a plain yes takes up; not inside a form, whose own question a yes would answer."""
+        if self.tracker.active_loop_name is None:
+            self.say(response)
+            self.remember(offer=what)
 
     def then(self, action: str) -> None:
         """Have ``action`` run next, whatever the rules say."""

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse
 
-from crm_store.models import BusinessCalendar, Tier
+from crm_store.models import Tier
+from crm_store.queries.calendar import shop_time_zone
 from crm_store.rules.escalation import DEFAULT_THRESHOLDS, Thresholds, band
 from desk.deps import deps_of
 from desk.wording import LANGUAGES, say, say_if_known, words_for_scripts
@@ -124,11 +125,10 @@ class Reader:
 
 def reader_for(session: Session, language: str, now: datetime) -> Reader:
     """A reader with what the store knows of zones and tiers."""
-    zone = session.execute(select(BusinessCalendar.time_zone).order_by(BusinessCalendar.id).limit(1)).scalar()
     name = Tier.name_zh if language == "zh" else Tier.name_en
     tiers = session.execute(select(Tier.code, Tier.anger_route, Tier.anger_watch, name.label("name"))).all()
     return Reader(
-        language, now, ZoneInfo(zone) if zone else timezone.utc,
+        language, now, ZoneInfo(shop_time_zone(session)),
         {tier.code: Thresholds(tier.anger_route, tier.anger_watch) for tier in tiers},
         {tier.code: tier.name for tier in tiers})
 

@@ -23,6 +23,7 @@ from starlette.types import Scope
 
 from crm_store.errors import InvalidMessage
 from crm_store.models.customers import LANGUAGES
+from crm_store.queries.calendar import shop_time_zone
 from crm_store.rules.text import IDENTIFIER_LIMIT
 from crm_store.services.messages import mark_delivered, receive_message
 from gateway.callers import address_of, refuse_cross_site
@@ -103,8 +104,9 @@ class WebChat:
         visitor = visitor_of(request)
         if customer is not None:
             return await self._sign_in(visitor, customer)
+        time_zone = await self._deps.transactions.read(shop_time_zone)
         html = self._template.render(shop_names=self._deps.shop_names, language=_preferred_language(request),
-                                     static=STATIC, version=self._version)
+                                     time_zone=time_zone, static=STATIC, version=self._version)
         response = HTMLResponse(html, headers=PAGE_HEADERS)
         remember_visitor(response, visitor or new_visitor(), secure=self._deps.secure_cookies)
         return response

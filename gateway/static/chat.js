@@ -192,13 +192,22 @@
     countDown();
   }
 
+  // The promised time as the shop's own sentences say it, on the shop's clock; named where the customer's is another.
+  function promised(due) {
+    const zone = page.dataset.timeZone, now = new Date();
+    const told = (when, options) => new Intl.DateTimeFormat(language, { timeZone: zone, hourCycle: "h23", ...options }).format(when);
+    const clock = { hour: "2-digit", minute: "2-digit" }, day = { month: "long", day: "numeric" };
+    const elsewhere = told(now, clock) !== time(now);
+    return told(due, { ...(told(due, day) === told(now, day) ? {} : day), ...clock, ...(elsewhere ? { timeZoneName: "short" } : {}) });
+  }
+
   function countDown() {
     const waiting = at("waiting"), due = state.due_at && new Date(state.due_at);
     waiting.hidden = !(state.owner === "human" && due);
     if (waiting.hidden) return;
     const left = Math.floor((due - Date.now()) / 1000), late = left < 0;
     waiting.classList.toggle("late", late);
-    const by = sameDay(due, new Date()) ? time(due) : dayOf(due) + " " + time(due);
+    const by = promised(due);
     const words = late ? say("late") : say("due", { time: by });
     if (at("waiting-words").textContent !== words) at("waiting-words").textContent = words;
     const two = (n) => String(n).padStart(2, "0");

@@ -8,7 +8,17 @@ import pytest
 import sqlalchemy as sa
 
 from bot.channel import Knock, TurnFailed
-from crm_store.models import Consent, DialogueTracker, Escalation, Feedback, Message, Redemption, Ticket
+from crm_store.models import (
+    Consent,
+    DialogueTracker,
+    Escalation,
+    Feedback,
+    Message,
+    Redemption,
+    SupportAgent,
+    Ticket,
+)
+from crm_store.services.handoff import resolve_conversation, take_over_conversation
 from tests.bot.talking import Talk
 
 
@@ -65,6 +75,19 @@ def test_a_customer_never_sees_anothers_order(talk: Talk) -> None:
 def test_a_bare_order_number_means_its_status(talk: Talk) -> None:
     talk.say("你好", "greet")
     assert "恒温电热水壶" in talk.say("wl-20261112003", "inform").text
+
+
+def test_no_the_other_order_after_a_status(talk: Talk) -> None:
+    talk.say("WL20261112003 到哪了", "ask_order_status")
+    heard = talk.say("不是这个，另一个订单", "inform")
+    assert '/inform{"order_number": "WL20261112003"}' not in heard.payloads
+    chosen = next(payload for payload in heard.payloads if "WL20261117001" in payload)
+    assert "WL20261117001" in talk.say("那个", payload=chosen).text
+
+
+def test_cancel_inside_a_form_ends_it(talk: Talk) -> None:
+    talk.say("查订单", "ask_order_status", sender="guest")
+    assert "先不办了" in talk.say("取消", "cancel_order", sender="guest").text
 
 
 # ---------------------------------------------------------------------- requests
@@ -142,6 +165,31 @@ def test_a_refund_is_an_answer_to_what_one_wants_and_no_new_topic(talk: Talk) ->
     assert (ticket.kind, ticket.wish, ticket.order_id) == ("complaint", "我要退款", None)
 
 
+def test_what_one_wants_may_be_said_before_it_is_asked(talk: Talk) -> None:
+    talk.say("快递员把箱子摔坏了", "file_complaint")
+    heard = talk.say("我要退款", "ask_refund_status")
+    assert "跟哪笔订单有关" in heard.text and "没有进行中" not in heard.text
+    talk.say("跳过", "inform")
+    assert rows(talk, Ticket)[0].wish == "我要退款"
+
+
+def test_inside_a_form_nothing_is_offered_that_its_own_yes_would_take(talk: Talk) -> None:
+    talk.say("取消订单", "cancel_order")
+    heard = talk.say("我有多少积分？", "ask_points_balance")
+    assert "1,280" in heard.text and "/affirm" not in heard.payloads
+
+
+def test_what_became_of_an_angry_conversation_is_told_as_its_complaint(talk: Talk) -> None:
+    talk.say("你们这群骗子！！", "file_complaint", anger=0.93)
+    (ticket,) = rows(talk, Ticket)
+    with talk.store.write() as session:
+        agent = session.scalars(sa.select(SupportAgent).limit(1)).one()
+        take_over_conversation(session, ticket.conversation_id, agent, talk.now)
+        resolve_conversation(session, ticket.conversation_id, agent, talk.now)
+    heard = talk.say("我的投诉怎么样了", "ask_complaint_status")
+    assert ticket.number in heard.text and "处理完毕" in heard.text
+
+
 def test_the_order_and_the_reason_may_be_left_out_by_a_button(talk: Talk) -> None:
     assert "/deny" in talk.say("快递员态度差", "file_complaint").payloads
     assert "您希望我们怎么处理" in talk.say("与订单无关", payload="/deny").text
@@ -209,6 +257,12 @@ def test_an_offer_holds_for_one_message(talk: Talk) -> None:
     talk.say("我有多少积分", "ask_points_balance")
     talk.say("谢谢", "thank")
     assert "还有什么需要" in talk.say("好的", "affirm").text
+
+
+def test_a_question_while_linking_is_answered(talk: Talk) -> None:
+    talk.say("积分", "ask_points_balance", sender="guest")
+    heard = talk.say("i was charged twice", "ask_payment", sender="guest", confidence=0.95, language="en")
+    assert "“" in heard.text and "phone number" in heard.text.split("“")[-1]
 
 
 def test_linking_says_the_same_for_a_phone_nobody_has(talk: Talk) -> None:
@@ -293,12 +347,23 @@ def test_the_same_form_stopped_twice(talk: Talk) -> None:
     assert rows(talk, Escalation)[0].reason == "stuck"
 
 
-def test_three_wrong_answers_offer_a_person(talk: Talk) -> None:
-    talk.say("取消订单", "cancel_order")
+def test_three_answers_in_a_row_that_a_form_cannot_use_bring_a_person(talk: Talk) -> None:
+    talk.say("水壶太小了想退", "request_return")
+    for text in ("嗯？", "啥"):
+        assert talk.say(text, "out_of_scope").status == "pending"
+    heard = talk.say("啊", "out_of_scope")
+    assert heard.status == "open" and len(heard.replies) == 1
+    (escalation,) = rows(talk, Escalation)
+    assert escalation.reason == "stuck"
+    assert any("水壶太小了想退" in note.text for note in rows(talk, Message) if note.direction == "note")
+
+
+def test_a_used_answer_in_between_starts_the_count_of_wrong_ones_anew(talk: Talk) -> None:
+    talk.say("快递员态度差", "file_complaint")
     for text in ("嗯？", "啥"):
         talk.say(text, "out_of_scope")
-    assert "/request_human" in talk.say("啊", "out_of_scope").payloads
-    assert talk.say("好的", "affirm").status == "open"  # to that offer, and not to the order it had asked about
+    talk.say("跳过", "inform")
+    assert talk.say("嗯", "out_of_scope").status == "pending"
 
 
 # ---------------------------------------------------------------------- other things

@@ -37,8 +37,8 @@ def open_page(chromium: Any, gateway: Gateway) -> Iterator[Any]:
     contexts: list[Any] = []
     errors: list[str] = []
 
-    def opened(path: str = "/", *, locale: str = "zh-CN", **options: Any) -> Page:
-        context = chromium.new_context(locale=locale, base_url=gateway.base, timezone_id="Asia/Shanghai", **options)
+    def opened(path: str = "/", *, locale: str = "zh-CN", zone: str = "Asia/Shanghai", **options: Any) -> Page:
+        context = chromium.new_context(locale=locale, base_url=gateway.base, timezone_id=zone, **options)
         contexts.append(context)
         page: Page = context.new_page()
         page.clock.install(time=gateway.records.clock())
@@ -218,6 +218,19 @@ def test_from_the_handover_to_the_rating(gateway: Gateway, bot: BotDouble, open_
     expect(log).to_contain_text("感谢您的评价")
     expect(five).to_be_disabled()
     assert len(bot.knocks) == 1
+
+
+def test_abroad_the_promised_time_is_the_one_the_sentence_says_with_its_zone(gateway: Gateway, bot: BotDouble,
+                                                                             open_page: Any) -> None:
+    records = gateway.records
+    page = open_page(locale="en-GB", zone="Europe/London")
+    write(page, "hello")
+    expect(page.get_by_role("log")).to_contain_text("re: hello")
+    records.do(escalate_conversation, conversation_id=records.one(Conversation).id, reason="asked", language="en",
+               now=records.clock())
+    gateway.deps.nudge.set()
+    expect(page.get_by_role("log")).to_contain_text("by 10:15")
+    expect(page.locator("#waiting")).to_contain_text("by 10:15 GMT+8")
 
 
 def test_an_old_link_is_said(open_page: Any) -> None:
