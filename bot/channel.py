@@ -25,7 +25,7 @@ from sanic.response import HTTPResponse
 from bot.action_endpoint import ActionEndpoint
 from bot.articles import ArticleFinder, shared_encoder
 from bot.nlg import language_of
-from bot.rasa_fast import make_rasa_fast
+from bot.rasa_patches import patch_rasa
 from bot.tracker_store import RANKING_KEPT, CrmTrackerStore
 from bot.turn import Turn, turn_running
 
@@ -100,6 +100,7 @@ class GatewayChannel(InputChannel):  # type: ignore[misc]
         """Keep the token that the gateway must show."""
         if not token:
             raise ValueError("credentials.yml: the channel needs a token")
+        patch_rasa()  # before Rasa's own addresses answer
         self._token = token.encode()
         self._doorkeeper: Doorkeeper | None = None
 
@@ -175,7 +176,7 @@ class Doorkeeper:
         not know what was said before is worse than one that is tried again.
         """
         assert agent.processor is not None
-        make_rasa_fast()
+        patch_rasa()
         self.processor: MessageProcessor = agent.processor
         self._locks = agent.lock_store
         store = agent.tracker_store
@@ -231,7 +232,6 @@ class Doorkeeper:
             for row in (parsed.get("intent_ranking") or [])[:RANKING_KEPT]
         ]
         data["language"] = language_of({"language": parsed.get("language"), "metadata": knock.context})
-        data.setdefault("sentiment", None)
         data["articles"] = [] if self._finder is None else self._finder.find(text, (data["intent"] or {}).get("name"))
         return data
 

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from rasa.core.agent import Agent
+from rasa.core.channels.channel import UserMessage
 from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import BotUttered, UserUttered
 from rasa.shared.core.trackers import DialogueStateTracker
@@ -53,6 +54,11 @@ def test_the_ids_of_the_request_win_over_those_in_its_context() -> None:
 ])
 def test_typed_text_is_never_a_command(typed: str, read: str) -> None:
     assert spoken(typed) == read
+
+
+def test_what_no_component_could_tell_is_null_and_not_left_out(talk: Talk) -> None:
+    parsed = asyncio.run(talk.keeper.processor.parse_message(UserMessage("你好")))  # this model has no NLU
+    assert parsed["sentiment"] is None and parsed["language"] is None
 
 
 def test_a_button_is_its_intent_and_entities() -> None:
