@@ -7,7 +7,7 @@ import sys
 from crm_store.rules.personal_data import mask
 
 FIELDS = ("conversation_id", "message_id", "reason", "duration_ms")
-QUIET = ("httpx", "httpcore", "uvicorn.access", "apscheduler", "sanic.access")
+QUIET = ("httpx", "httpcore", "uvicorn.access", "apscheduler", "sanic.access", "rasa_sdk.executor")
 
 
 class MaskingFormatter(logging.Formatter):

@@ -32,6 +32,13 @@ def endpoints_file(settings: Settings) -> str:
     return str(path)
 
 
+def quieten_libraries() -> None:
+    """Keep the libraries' warnings about each other out of the operator's log."""
+    import sanic.app  # noqa: F401  # turns every DeprecationWarning on while it is imported
+
+    warnings.filterwarnings("ignore")
+
+
 def run_bot(settings: Settings) -> int:
     """Run Rasa with the trained model, on loopback, with its API behind the bot token.
 
@@ -47,7 +54,7 @@ def run_bot(settings: Settings) -> int:
     os.environ["SQLALCHEMY_SILENCE_UBER_WARNING"] = "1"
     if settings.bot_workers > 1:
         os.environ["SANIC_WORKERS"] = str(settings.bot_workers)
-    warnings.filterwarnings("ignore")
+    quieten_libraries()
     # Rasa has no programmatic start with all of this; the token is in this list, not in what `ps` shows
     sys.argv = ["rasa", "run", "--model", str(MODEL), "--endpoints", endpoints_file(settings),
                 "--credentials", "credentials.yml", "--interface", LOOPBACK, "--port", str(settings.bot_port),
@@ -66,6 +73,7 @@ def run_actions(settings: Settings) -> int:
     sys.path.insert(0, str(ROOT))
     os.environ["SQLALCHEMY_SILENCE_UBER_WARNING"] = "1"
     set_up_logs(settings.log_level)
+    quieten_libraries()
     from rasa_sdk.endpoint import create_app
 
     import actions.store
