@@ -75,10 +75,10 @@ async def measure(say: Say, server: Started, turns: int, marks: tuple[int, ...])
             "turn_ms": await long_conversation(say, marks)}
 
 
-async def measure_stock(folder: Path, turns: int, marks: tuple[int, ...]) -> dict[str, Any]:
+async def measure_stock(folder: Path, turns: int, marks: tuple[int, ...], epochs: int | None) -> dict[str, Any]:
     """Stock Rasa by its REST channel."""
     port = free_ports(1)[0]
-    with stock.start(folder, port) as server:
+    with stock.start(folder, port, epochs) as server:
         async with httpx.AsyncClient(timeout=120) as client:
             async def say(sender: str, text: str) -> float:
                 began = time.perf_counter()
@@ -161,12 +161,16 @@ def main() -> None:
     arguments.add_argument("--turns", type=int, default=200, help="turns with one customer; twice as many with 20")
     arguments.add_argument("--stock-marks", type=int, nargs="+", default=[10, 100, 200],
                            help="turns of stock's long conversation to measure (1,000 take a quarter of an hour)")
+    arguments.add_argument("--stock-epochs", type=int, default=3,
+                           help="epochs stock Rasa is trained for, which its speed and memory do not depend on; "
+                                "0 for its own 100, which take hours")
     arguments.add_argument("--database-url", help="a PostgreSQL database for Warmline instead of SQLite")
     asked = arguments.parse_args()
     RESULTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="warmline-bench-") as folder:
         ours = asyncio.run(measure_warmline(Path(folder), asked.turns, (10, 100, 1000), asked.database_url))
-    theirs = asyncio.run(measure_stock(RESULTS / "stock", asked.turns, tuple(asked.stock_marks)))
+    theirs = asyncio.run(measure_stock(RESULTS / "stock", asked.turns, tuple(asked.stock_marks),
+                                       asked.stock_epochs or None))
     table = Table(title=f"{os.cpu_count()} cores, Python {platform.python_version()}")
     for heading in ("", "stock Rasa", "Warmline", "ratio", "goal"):
         table.add_column(heading, justify="left" if not heading else "right")

@@ -1,16 +1,19 @@
 """Stock Rasa: every default, trained on the same examples, one rule and one answer an intent, its own REST channel.
 
-It reads no store and calls no action, so its turn does less work than Warmline's.
+It reads no store and calls no action, so its turn does less work than Warmline's. How long it is trained changes what
+it answers and not how fast: the size of its networks and vocabularies comes from its configuration and the examples.
 """
 from __future__ import annotations
 
 import hashlib
+import importlib.resources
 import itertools
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -29,14 +32,23 @@ def intents() -> list[str]:
     return list(found)
 
 
-def make_project(folder: Path) -> str:
+def configuration(epochs: int | None) -> dict[str, Any]:
+    """What Rasa fills an empty configuration with, trained for ``epochs`` where a number is given."""
+    found: dict[str, Any] = yaml.safe_load(
+        (importlib.resources.files("rasa.engine.recipes.config_files") / "default_config.yml").read_text())
+    for part in [*found["pipeline"], *found["policies"]]:
+        if epochs is not None and "epochs" in part:
+            part["epochs"] = epochs
+    return {**found, "assistant_id": "stock"}
+
+
+def make_project(folder: Path, epochs: int | None) -> str:
     """Write the stock project; the digest of what it is made from."""
     names = intents()
     shutil.rmtree(folder / "data", ignore_errors=True)
     shutil.copytree(ROOT / "data" / "nlu", folder / "data" / "nlu")
     files = {
-        "config.yml": {"recipe": "default.v1", "assistant_id": "stock", "language": "en", "pipeline": None,
-                       "policies": None},
+        "config.yml": configuration(epochs),
         "domain.yml": {"version": "3.1", "intents": names,
                        "responses": {f"utter_{name}": [{"text": f"An answer to {name}."}] for name in names}},
         "data/rules.yml": {"version": "3.1", "rules": [
@@ -55,22 +67,22 @@ def make_project(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def trained(folder: Path) -> Path:
+def trained(folder: Path, epochs: int | None) -> Path:
     """The stock model, trained unless it is there already for the same data."""
     folder.mkdir(parents=True, exist_ok=True)
-    digest = make_project(folder)
+    digest = make_project(folder, epochs)
     model = folder / "models" / f"{digest[:12]}.tar.gz"
     if not model.exists():
-        print("training stock Rasa (DIET, TED: this takes many minutes) …", flush=True)
+        print("training stock Rasa (DIET, TED: this takes some minutes) …", flush=True)
         subprocess.run([sys.executable, "-W", "ignore", "-m", "rasa", "train", "--quiet", "--fixed-model-name",
                         digest[:12]], cwd=folder, env={**os.environ, **QUIET}, check=True, stdout=subprocess.DEVNULL,
                        stderr=(folder / "train.log").open("w"))
     return model
 
 
-def start(folder: Path, port: int) -> Started:
+def start(folder: Path, port: int, epochs: int | None) -> Started:
     """Stock Rasa, running on ``port``."""
-    model = trained(folder)
+    model = trained(folder, epochs)
     command = [sys.executable, "-W", "ignore", "-m", "rasa", "run", "--model", str(model), "--enable-api",
                "--interface", "127.0.0.1", "--port", str(port)]
     return Started(command, cwd=folder, environment=QUIET, log=folder / "run.log",
