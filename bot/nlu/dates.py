@@ -109,6 +109,10 @@ def _weekday_zh(match: re.Match[str], today: date) -> date | None:
     return _in_week(today, weeks, weekday)
 
 
+def _coming_weekday_zh(match: re.Match[str], today: date) -> date | None:
+    return _shift(today, days=(_WEEKDAYS_ZH[match["weekday"]] - today.weekday()) % 7)
+
+
 def _weekday_en(match: re.Match[str], today: date) -> date | None:
     weekday = _WEEKDAYS_EN.index(match["weekday"][:3])
     said = match["which"] or ""
@@ -152,6 +156,8 @@ _RULES: tuple[tuple[re.Pattern[str], _Resolve], ...] = tuple((re.compile(pattern
      r"(?:(?P<said>[去今明])年|(?P<year>20[0-9]{2}|二零[零一二三四五六七八九]{2})年)? ?"
      rf"(?P<month>{_DAY_ZH}) ?月 ?(?P<day>{_DAY_ZH})(?:[日号]|(?![0-9一二三四五六七八九十天个年]))", _month_day_zh),
     (rf"(?P<which>[上这本下])个?月(?P<day>{_DAY_ZH})[日号]", _in_month_zh),
+    (r"(?<![0-9一二三四五六七八九十几两每半整上下这本])个?(?:周|星期|礼拜)(?P<weekday>[一二三四五六日天末]|[1-7](?![0-9]))"
+     r"(?=之?前|以前|再|能|会|可以)", _coming_weekday_zh),
     (r"(?<![0-9一二三四五六七八九十几两每半整])(?P<which>上上|上|这|本|下下|下)?个?(?:周|星期|礼拜)"
      r"(?P<weekday>[一二三四五六日天末]|[1-7](?![0-9]))(?!年)", _weekday_zh),
     (r"(?<![以之然目当])(?P<which>大前|前|昨|今|明|大后|后)[天日](?![0-9])",
@@ -187,8 +193,9 @@ _SOME_DAY = date(2024, 3, 31)
 def find_days(text: str, today: date | None) -> Iterator[DayFound]:
     """The days that ``text`` names; expressions may overlap.
 
-    A weekday alone is the latest one, today included; with 上 it is in the week before this one (weeks start on
-    Monday). A month and day without a year are the latest such day that is not more than 60 days ahead.
+    A weekday alone is the latest one, today included, or the coming one where it is a limit (周五之前, by Friday) or
+    what follows is still to come (周五能到吗); with 上 it is in the week before this one (weeks start on Monday). A
+    month and day without a year are the latest such day that is not more than 60 days ahead.
 
     Args:
         text: Folded text (see ``bot.nlu.script.fold``).

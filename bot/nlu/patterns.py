@@ -56,7 +56,7 @@ _YUAN_EN = "(?:rmb|cny|yuans?|kuai|bucks?|dollars?|usd|hkd|ntd?|quid|euros?)(?![
 _SIGN = "(?:us|hk|nt|a)?[$¥€£]|(?<![a-z])(?:rmb|cny|usd)[:. ]?"
 _LOST = ("(?:损失|赔偿?|花费?|付|扣|退|差价|价值|值|少|多收|被骗|总共|一共|亏)"
          "(?:给?[我你]|了|个|大概|大约|约|差不多|是|有|:|,| )*")
-_OTHER_UNIT = ("(?![0-9.,:/a-z%个件条只次天年月周日小号米分点积倍折期码位张套床"
+_OTHER_UNIT = ("(?![.,:]?[0-9])(?![/a-z%一二两三四五六七八九零个件条只次天年月周日小号米分点积倍折期码位张套床"
                "公斤克升毫瓦单把盏名项笔十百千万])")
 _NOT_POINTS = "(?![钟之期店类享公米贝辨别手工秒开批付给])"
 _COMPLAINT = ("(?:投诉|申诉|客诉|工单|complaint|case|ticket)(?:单|编)?号? ?"
@@ -87,7 +87,7 @@ _TABLE: tuple[tuple[str, _Read, tuple[str, ...]], ...] = (
         r"(?<![0-9a-z.])(?P<value>09[0-9]{2}[ -]?[0-9]{3}[ -]?[0-9]{3})(?![0-9])",  # Taiwan
     )),
     ("tracking_number", _letters_and_digits, (
-        rf"(?<![a-z0-9])(?P<value>{_CARRIER}[ -]?[0-9]{{10,15}})(?![0-9a-z])",
+        rf"(?<![a-z0-9])(?P<value>{_CARRIER}(?:[ -]?[0-9]){{10,15}})(?![0-9a-z])",
         r"(?<![a-z0-9])(?P<value>[a-z]{2}[0-9]{9}cn)(?![0-9a-z])",
         r"(?<![0-9a-z.+-])(?P<value>[0-9]{12,15})(?![0-9a-z.])",
     )),
@@ -97,21 +97,24 @@ _TABLE: tuple[tuple[str, _Read, tuple[str, ...]], ...] = (
         r"(?<![0-9])(?P<value>[0-9]{4})(?:结尾|收尾|尾号)(?![0-9:是为])",
     )),
     ("points", _points, (
-        rf"(?<![0-9.,])(?P<span>(?P<value>{ARABIC}[百千万]?|{CHINESE}) ?{_ABOUT} ?个?(?:点积分|积分|点数))",
-        r"(?<![0-9.,点时:])"
+        rf"(?<![0-9])(?<![0-9][.,])(?P<span>(?P<value>{ARABIC}[百千万]?|{CHINESE}) ?{_ABOUT} ?个?(?:点积分|积分|点数))",
+        r"(?<![0-9点时:])(?<![0-9][.,])"
         rf"(?P<span>(?P<value>[0-9]{{2,7}}|[0-9],[0-9]{{3}}|{ARABIC}[百千万]|{CHARACTERS}{{2,8}}) ?{_ABOUT}分)"
         rf"{_NOT_POINTS}",
-        r"(?<![0-9.,])(?P<span>(?P<value>[0-9]{3,7}) ?点)(?![0-9钟半多左前后])",
-        rf"(?<![0-9.,a-z])(?P<span>(?P<value>{ARABIC}|{ENGLISH}) ?(?:(?:loyalty|reward|bonus|member) )?"
+        r"(?<![0-9])(?<![0-9][.,])"
+        rf"(?P<span>(?P<value>[0-9]{{3,7}}|{CHARACTERS}[百千万]{CHARACTERS}{{0,5}}) ?点)(?![0-9钟半多左前后])",
+        r"积分(?:还|只|共|一共|总共)*(?:有|剩下?|余)(?:有|了)?(?P<value>[0-9]{2,7})(?![0-9.,a-z%个元块天月])",
+        rf"(?<![0-9a-z])(?<![0-9][.,])(?P<span>(?P<value>{ARABIC}|{ENGLISH}) ?(?:(?:loyalty|reward|bonus|member) )?"
         r"(?:points?|pts?))(?![a-z])",
     )),
     ("amount", _amount, (
-        rf"(?P<span>(?:{_SIGN}) ?(?P<value>{ARABIC}) ?(?P<scale>[kw万千])?(?: ?{_YUAN_ZH}| ?{_YUAN_EN})?)(?![0-9a-z])",
-        r"(?<![0-9.,])(?!一块(?![钱一二三四五六七八九0-9]))"  # 一块 is "together" at least as often
+        rf"(?P<span>(?:{_SIGN}) ?(?P<value>{ARABIC})(?: ?(?P<scale>[kw万千]))?(?: ?{_YUAN_ZH}| ?{_YUAN_EN})?)"
+        r"(?![0-9a-z])",
+        r"(?<![0-9])(?<![0-9][.,])(?!一块(?![钱一二三四五六七八九0-9]))"  # 一块 is "together" at least as often
         rf"(?P<span>(?P<value>{MIXED}) ?{_ABOUT}{_YUAN_ZH}(?P<jiao>[0-9一二三四五六七八九](?![0-9十百千个]))?"
         r"(?:毛(?![巾毯衣绒线]))?)(?![0-9])",
-        rf"(?<![0-9.,a-z])(?P<span>(?P<value>{ARABIC}|{ENGLISH}) ?(?P<scale>[kw])? ?{_YUAN_EN})",
-        r"(?<![0-9.,a-z])(?P<value>[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]{1,2})?|[0-9]{1,7}\.[0-9]{2})"
+        rf"(?<![0-9a-z])(?<![0-9][.,])(?P<span>(?P<value>{ARABIC}|{ENGLISH}) ?(?P<scale>[kw])? ?{_YUAN_EN})",
+        r"(?<![0-9a-z])(?<![0-9][.,])(?P<value>[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]{1,2})?|[0-9]{1,7}\.[0-9]{2})"
         r"(?![0-9.,%a-z°℃米升斤公厘克号寸折倍])",
         rf"{_LOST}(?P<value>[0-9]{{2,6}}(?:\.[0-9]{{1,2}})?|{CHARACTERS}{{2,8}}){_ABOUT}{_OTHER_UNIT}",
     )),
