@@ -82,6 +82,22 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis server started for this run, on loopback; stopped afterwards."""
+    program = find_program("redis-server")
+    require(program, "Redis (redis-server) is not installed")
+    assert program
+    port = free_port()
+    server = subprocess.Popen([program, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"],
+                              cwd=tmp_path_factory.mktemp("redis"), stdout=subprocess.DEVNULL)
+    try:
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated, empty SQLite file to copy."""
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
@@ -94,9 +110,14 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_template(postgres_url: str) -> str:
     """The name of a migrated, empty PostgreSQL database to copy."""
-    _admin(postgres_url, "CREATE DATABASE warmline_template")
-    migrate(postgres_url.rsplit("/", 1)[0] + "/warmline_template")
+    migrate(create_database(postgres_url, "warmline_template"))
     return "warmline_template"
+
+
+def create_database(postgres_url: str, name: str) -> str:
+    """An empty database on the server; its URL."""
+    _admin(postgres_url, f"CREATE DATABASE {name}")
+    return postgres_url.rsplit("/", 1)[0] + f"/{name}"
 
 
 def _admin(url: str, statement: str) -> None:

@@ -1,6 +1,7 @@
 """The whole product as real processes: `python -m warmline run` on its own data folder and ports."""
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -100,38 +101,44 @@ class Whole:
                             headers={"Authorization": f"Bearer {answer.json()['token']}"})
 
 
-@pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
-    """Warmline with the demo shop, on SQLite."""
-    folder = Path(tmp_path_factory.mktemp("whole"))
+@contextlib.contextmanager
+def running(folder: Path, database_url: str, **more: str) -> Iterator[Whole]:
+    """Warmline with the demo shop in a folder of its own, from its first start to its end."""
     port, bot_port, actions_port = free_port(), free_port(), free_port()
     environment = {
         **os.environ, "WARMLINE_DATA_FOLDER": str(folder), "WARMLINE_HOST": "127.0.0.1", "WARMLINE_PORT": str(port),
-        "WARMLINE_DATABASE_URL": f"sqlite:///{folder}/warmline.db", "WARMLINE_BOT_PORT": str(bot_port),
+        "WARMLINE_DATABASE_URL": database_url, "WARMLINE_BOT_PORT": str(bot_port),
         "WARMLINE_ACTIONS_PORT": str(actions_port), "WARMLINE_HTTP_TOKEN": HTTP_TOKEN, "WARMLINE_BOT_TOKEN": BOT_TOKEN,
         "WARMLINE_DEMO_PASSWORD": PASSWORD, "WARMLINE_HTTP_RATE": "100000", "WARMLINE_CHAT_RATE": "100000",
-        "PYTHONUNBUFFERED": "1",
+        "PYTHONUNBUFFERED": "1", **more,
     }
     process = subprocess.Popen([*COMMAND, "run"], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, errors="replace")
-    running = Whole(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{bot_port}", process,
-                    Store(f"sqlite:///{folder}/warmline.db"), folder)
+    started = Whole(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{bot_port}", process, Store(database_url), folder)
 
     def collect() -> None:
         assert process.stdout is not None
-        running.output.extend(re.sub(r"\x1b\[[0-9;]*m", "", line.rstrip()) for line in process.stdout)
+        started.output.extend(re.sub(r"\x1b\[[0-9;]*m", "", line.rstrip()) for line in process.stdout)
 
     threading.Thread(target=collect, daemon=True).start()
     try:
-        running.wait_ready(600)  # the first run of a clone trains the dialogue model
-        yield running
+        started.wait_ready(600)  # the first run of a clone trains the dialogue model
+        yield started
     finally:
         process.send_signal(signal.SIGINT)
         try:
             process.wait(30)
         finally:
             process.kill()
-            running.store.close()
+            started.store.close()
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    """Warmline on SQLite, as it starts by itself."""
+    folder = tmp_path_factory.mktemp("whole")
+    with running(folder, f"sqlite:///{folder}/warmline.db") as started:
+        yield started
 
 
 @pytest.fixture

@@ -1,0 +1,77 @@
+"""Any process may be killed at any time: every message is answered exactly once in the end."""
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from sqlalchemy import func, select
+
+from crm_store.models import ChannelIdentity, Message
+from tests.whole.conftest import HTTP_TOKEN, Whole
+
+pytestmark = pytest.mark.processes
+CUSTOMERS, EACH = 20, 10
+TEXTS = ("你好", "怎么退货", "what are your opening hours", "羊毛毯可以机洗吗", "积分怎么算的", "谢谢",
+         "how long is the warranty", "可以用花呗付款吗", "what can you do", "送到西藏要几天")
+
+
+@pytest.mark.parametrize("victim", ["bot", "actions", "service"])
+def test_every_message_is_answered_once_though_a_process_is_killed(whole: Whole, victim: str) -> None:
+    whole.wait_ready()
+    run = f"kill-{victim}-{time.monotonic_ns()}"
+    sent = threading.Semaphore(0)
+    answers: dict[tuple[int, int], dict[str, object]] = {}
+
+    def customer(number: int) -> None:
+        with httpx.Client(timeout=30, headers={"Authorization": f"Bearer {HTTP_TOKEN}"}) as client:
+            for turn in range(EACH):
+                body = {"sender": f"{run}-{number}", "message_id": f"{run}-{number}-{turn}",
+                        "text": TEXTS[(number + turn) % len(TEXTS)]}
+                sent.release()
+                deadline = time.monotonic() + 240
+                while True:  # what an app does: the same message again until it is answered
+                    try:
+                        answer = client.post(f"{whole.base}/api/channels/http/messages", json=body)
+                        if answer.status_code == 200:
+                            answers[number, turn] = answer.json()
+                            break
+                        assert answer.status_code == 202, answer.text
+                    except httpx.TransportError:
+                        pass
+                    assert time.monotonic() < deadline, f"{body} was never answered"
+                    time.sleep(0.5)
+
+    with ThreadPoolExecutor(CUSTOMERS) as pool:
+        futures = [pool.submit(customer, number) for number in range(CUSTOMERS)]
+        for _ in range(60):  # in the middle of it
+            sent.acquire()
+        whole.kill(victim)
+        for future in futures:
+            future.result()
+
+    assert len(answers) == CUSTOMERS * EACH
+    assert all(answer["replies"] for answer in answers.values())
+    with whole.store.read() as session:
+        incoming = session.execute(
+            select(Message).join(ChannelIdentity, Message.identity_id == ChannelIdentity.id)
+            .where(ChannelIdentity.external_id.like(f"{run}-%"), Message.direction == "incoming")).scalars().all()
+        assert len(incoming) == CUSTOMERS * EACH
+        assert all(message.handled_at is not None for message in incoming)
+        for message in incoming:
+            positions = session.execute(
+                select(Message.position).where(Message.in_reply_to_id == message.id,
+                                               Message.delivery_state != "dropped")).scalars().all()
+            assert positions and len(set(positions)) == len(positions)
+        by_sender: dict[int, list[str]] = {}
+        for message in sorted(incoming, key=lambda m: m.id):
+            by_sender.setdefault(message.identity_id, []).append(message.channel_message_id)
+        assert all(ids == sorted(ids, key=lambda i: int(i.rsplit("-", 1)[1])) for ids in by_sender.values())
+        failed = session.execute(
+            select(func.count()).select_from(Message)
+            .where(Message.conversation_id.in_({m.conversation_id for m in incoming}),
+                   Message.delivery_state == "failed")).scalar_one()
+        assert failed == 0
+    whole.wait_ready()
