@@ -9,9 +9,11 @@ import functools
 import hashlib
 import json
 import math
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ DIMENSIONS = 384
 CHECKSUMS = "SHA256SUMS"
 NEEDED = ("model.onnx", "tokenizer.json", "config.json")
 REMEMBERED = 256
+WORTH_SHARING = 64  # texts at once from which they are shared between the cores: training, not serving
 
 _KEPT_CHARACTERS = 600  # at each end of a long text: fills the model's window in any script that is read
 _SEARCHED_CHARACTERS = 4_000  # at each end of a long text: where those are looked for, past any blank space
@@ -126,7 +129,10 @@ class TextEncoder:
         Raises:
             EncoderFailed: The model did not run, or what it gave are no numbers.
         """
-        return [self._recall(prepared(text)) for text in texts]
+        if len(texts) < WORTH_SHARING:
+            return [self._recall(prepared(text)) for text in texts]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return list(pool.map(lambda text: self._recall(prepared(text)), texts))
 
     def encode(self, texts: Sequence[str]) -> Vector:
         """The vectors alone, shape (texts, 384). Raises as ``read`` does."""

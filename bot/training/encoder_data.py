@@ -25,6 +25,10 @@ _SAD = frozenset("angry anger sad sadness fear disgust annoyance disapproval dep
                  "worried remorse grief nervousness embarrassment 伤心 生气 厌恶".split())
 _PLAIN = frozenset("neutral others surprise astonished curiosity confusion realization 平静 疑问 惊讶".split())
 
+_OUT_OF_SCOPE = "out_of_scope"
+_NOT_ABOUT_A_SHOP = ("smp2020", "goemotions", "tweeteval")
+"""Sets of public posts; talk between two people is left out of what is learnt as out of scope, for its small talk."""
+
 _NEAR = ("smp2020", "goemotions", "cped", "zh_multi", "bmeld", "tweeteval")
 """Sources whose labels are nearest to anger in what is written; of the rows of the others three in ten may be drawn."""
 
@@ -43,6 +47,7 @@ class Row(NamedTuple):
         valence: ``NEGATIVE``, ``NEUTRAL``, ``POSITIVE`` or ``UNKNOWN``.
         weight: How much its labels count.
         source: Where it is from.
+        intent: Place of its intent in ``Data.intents``, or ``UNKNOWN``.
     """
 
     text: str
@@ -50,6 +55,7 @@ class Row(NamedTuple):
     valence: int
     weight: float
     source: str
+    intent: int = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class Data:
     train: list[Row]
     calibrate: dict[str, list[Row]]
     report: dict[str, list[Row]]
+    intents: list[str]
 
 
 @dataclass(frozen=True)
@@ -70,16 +77,20 @@ class Shares:
         calm: Customers' turns of MultiDoGO.
         reviews: Reviews of goods and meals, for the valence alone.
         requests: Requests of the Bitext set.
+        beyond: Rows of the public emotion sets that are learnt as out of scope, whatever their feeling.
         repeat: How often every service turn is seen.
+        examples: How often every intent example is seen.
         kept_back: Share of the groups of service turns that is not learnt from but calibrated on.
     """
 
-    public: int = 26_000
-    calm: int = 4_000
+    public: int = 45_000
+    calm: int = 6_000
     reviews: int = 0
-    requests: int = 0
-    repeat: int = 4
-    kept_back: float = 0.1
+    requests: int = 2_000
+    beyond: int = 2_500
+    repeat: int = 3
+    examples: int = 2
+    kept_back: float = 0.06
 
 
 def gather(corpora: Path, project: Path, shares: Shares, seed: int) -> Data:
@@ -116,7 +127,20 @@ def gather(corpora: Path, project: Path, shares: Shares, seed: int) -> Data:
     calm = [Row(text, 0, UNKNOWN, 1.0, "multidogo") for text in turns]
     report["multidogo"], calm = calm[:1500], calm[1500:]
 
-    taken = {_plain(row.text) for part in (*report.values(), *calibrate.values()) for row in part}
+    examples = list(_examples(project))
+    intents = sorted({intent for _, intent in examples})
+    beyond = intents.index(_OUT_OF_SCOPE)
+    posts = [row for row in public if row.source.startswith(_NOT_ABOUT_A_SHOP)]
+    for row in chance.sample(posts, min(shares.beyond, len(posts))):
+        learning.append(row._replace(intent=beyond))
+    learning += [Row(line.strip(), 0, UNKNOWN, 0.5, "clinc150", beyond)
+                 for line in _lines(corpora / "clinc150_out_of_scope.txt") if line.strip()]
+    learning += [Row(text, UNKNOWN if intent in _HEATED_TOPICS else 0, UNKNOWN, 0.5, "examples", intents.index(intent))
+                 for text, intent in examples] * shares.examples
+
+    held_out = {_plain(text) for path in sorted((project / "tests" / "nlu").glob("*.yml"))
+                for text, _ in _intent_examples(path)}
+    taken = held_out | {_plain(row.text) for part in (*report.values(), *calibrate.values()) for row in part}
     pools: list[tuple[list[Row], int]] = [(calm, shares.calm), (list(_reviews(corpora)), shares.reviews),
                                           (list(_requests(corpora)), shares.requests)]
     for angry, part in ((1, 0.36), (0, 0.64)):
@@ -124,9 +148,8 @@ def gather(corpora: Path, project: Path, shares: Shares, seed: int) -> Data:
     for pool, number in pools:
         new = [row for row in pool if _plain(row.text) not in taken]
         learning += chance.sample(new, min(number, len(new)))
-    learning += list(_examples(project))
     chance.shuffle(learning)
-    return Data([row for row in learning if _plain(row.text) not in taken], calibrate, report)
+    return Data([row for row in learning if _plain(row.text) not in taken], calibrate, report, intents)
 
 
 def service_turns(project: Path, name: str) -> list[Row]:
@@ -190,17 +213,21 @@ def _requests(corpora: Path) -> Iterator[Row]:
             yield Row(record["utterance"], angry, UNKNOWN, 0.5, "bitext")
 
 
-def _examples(project: Path) -> Iterator[Row]:
-    """The training examples of the intents whose turns are calm as a rule."""
+def _examples(project: Path) -> Iterator[tuple[str, str]]:
+    """The training examples of the project, each with its intent."""
     for path in sorted((project / "data" / "nlu").glob("*/*.yml")):
-        intent = ""
-        for line in _lines(path):
-            named = re.match(r"- intent: (\S+)", line)
-            if named:
-                intent = named[1].split("/")[0]
-            example = re.match(r"\s+- (.+)", line)
-            if example and intent and intent not in _HEATED_TOPICS:
-                yield Row(_ANNOTATION.sub(r"\1", example[1]), 0, UNKNOWN, 0.5, "examples")
+        yield from _intent_examples(path)
+
+
+def _intent_examples(path: Path) -> Iterator[tuple[str, str]]:
+    intent = ""
+    for line in _lines(path):
+        named = re.match(r"- intent: (\S+)", line)
+        if named:
+            intent = named[1].split("/")[0]
+        example = re.match(r"\s+- (.+)", line)
+        if example and intent:
+            yield _ANNOTATION.sub(r"\1", example[1]), intent
 
 
 def _plain(text: str) -> str:

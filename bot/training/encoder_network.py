@@ -1,4 +1,9 @@
-"""The network that is trained: a sentence vector, how angry and how glad or sad, from one pass over a text."""
+"""The network that is trained: a sentence vector, how angry and how glad or sad, from one pass over a text.
+
+The vector is taught by two: the base's own vector, so that it stays a general one, and the intents of the examples, so
+that what a shop is asked for lies apart. The head that knows the intents is left behind when the network is exported:
+the shop's own intents are learnt from the vectors when the dialogue model is trained.
+"""
 from __future__ import annotations
 
 import copy
@@ -10,6 +15,10 @@ from torch.nn import functional
 from bot.training.base_encoder import BaseEncoder, Sizes
 
 VALENCES = ("negative", "neutral", "positive")
+HEADS = ("notice", "judge", "anger", "valence", "intents")
+
+_SHARPNESS = 16.0
+"""What a cosine to an intent is multiplied by before the softmax."""
 
 _LOWEST = -1e4
 """Added to the score of padding before a softmax."""
@@ -47,7 +56,7 @@ class EmotionEncoder(nn.Module):
     weigh themselves, so that what they learn leaves the mean alone.
     """
 
-    def __init__(self, sizes: Sizes, vocabulary: int, frozen_layers: int = 6, dropout: float = 0.1) -> None:
+    def __init__(self, sizes: Sizes, vocabulary: int, intents: int, frozen_layers: int, dropout: float = 0.1) -> None:
         super().__init__()
         self.frozen_layers = frozen_layers
         self.words = nn.Embedding(vocabulary, sizes.hidden)
@@ -59,14 +68,15 @@ class EmotionEncoder(nn.Module):
         self.judge = nn.Linear(2 * sizes.hidden, 256)
         self.anger = nn.Linear(256, 1)
         self.valence = nn.Linear(256, len(VALENCES))
+        self.intents = nn.Linear(sizes.hidden, intents, bias=False)
 
     @classmethod
-    def from_base(cls, base: BaseEncoder, frozen_layers: int = 6) -> EmotionEncoder:
+    def from_base(cls, base: BaseEncoder, intents: int, frozen_layers: int) -> EmotionEncoder:
         """The base with untrained heads; the embeddings and the lower layers do not learn."""
-        network = cls(base.sizes, len(base.kept), frozen_layers)
+        network = cls(base.sizes, len(base.kept), intents, frozen_layers)
         tensors = {name: torch.from_numpy(value) for name, value in base.tensors().items()}
         missing, unexpected = network.load_state_dict(tensors, strict=False)
-        assert not unexpected and all(name.split(".")[0] in {"notice", "judge", "anger", "valence"} for name in missing)
+        assert not unexpected and all(name.split(".")[0] in HEADS for name in missing)
         for part in (network.words, network.positions, network.first_norm, *network.layers[:frozen_layers]):
             part.requires_grad_(False)
         return network
@@ -95,6 +105,11 @@ class EmotionEncoder(nn.Module):
         noticed = (weights.unsqueeze(1) @ tokens).squeeze(1)
         judged = torch.relu(self.judge(torch.cat([tokens[:, 0], noticed], dim=-1)))
         return sentence_vector(tokens, mask), self.anger(judged).squeeze(-1), self.valence(judged)
+
+
+    def intent_scores(self, vector: Tensor) -> Tensor:
+        """Sentence vectors [texts, hidden] to a logit for each intent [texts, intents]."""
+        return _SHARPNESS * vector @ functional.normalize(self.intents.weight, dim=-1).T
 
 
 class Teacher(nn.Module):
