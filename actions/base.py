@@ -67,11 +67,14 @@ class ShopAction(Action, ABC):  # type: ignore[misc]
                 return hand_over(Turn(session, tracker, dispatcher, place.clock()), "system")
 
     def _lead_on(self, turn: Turn) -> None:
-        """Outside a form: back to the one this interrupted; and after another action no rule says what comes next."""
+        """Outside a form: back to the one this interrupted, else listen.
+
+        The rules would say the same, but asking them takes Rasa as long as everything else that an action does.
+        """
         if turn.tracker.active_loop_name is not None or turn.leads_on:
             return
         take_up_again(turn)
-        if not turn.leads_on and turn.tracker.latest_action_name not in (None, LISTEN):
+        if not turn.leads_on:
             turn.then(LISTEN)
 
     def _log(self, error: Exception, tracker: Tracker) -> None:

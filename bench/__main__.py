@@ -22,7 +22,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import httpx
+import aiohttp
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
@@ -79,12 +79,13 @@ async def measure_stock(folder: Path, turns: int, marks: tuple[int, ...], epochs
     """Stock Rasa by its REST channel."""
     port = free_ports(1)[0]
     with stock.start(folder, port, epochs) as server:
-        async with httpx.AsyncClient(timeout=120) as client:
+        async with aiohttp.ClientSession() as client:
             async def say(sender: str, text: str) -> float:
                 began = time.perf_counter()
-                answer = await client.post(f"http://127.0.0.1:{port}/webhooks/rest/webhook",
-                                           json={"sender": sender, "message": text})
-                answer.raise_for_status()
+                async with client.post(f"http://127.0.0.1:{port}/webhooks/rest/webhook",
+                                       json={"sender": sender, "message": text}) as answer:
+                    answer.raise_for_status()
+                    await answer.read()
                 return time.perf_counter() - began
 
             return await measure(say, server, turns, marks)
@@ -110,7 +111,7 @@ async def measure_warmline(folder: Path, turns: int, marks: tuple[int, ...],
     base = f"http://127.0.0.1:{ports[0]}"
     with Started([*warmline, "run"], cwd=ROOT, environment=environment, log=folder / "run.log",
                  ready=answers(f"{base}/readyz", lambda r: r.status_code == 200)) as server:
-        async with httpx.AsyncClient(timeout=120, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
             numbers = itertools.count()
 
             async def say(sender: str, text: str) -> float:
@@ -119,10 +120,11 @@ async def measure_warmline(folder: Path, turns: int, marks: tuple[int, ...],
                     _link(store, sender, senders[sender])
                 body = {"sender": sender, "message_id": f"bench-{next(numbers)}", "text": text}
                 began = time.perf_counter()
-                answer = await client.post(f"{base}/api/channels/http/messages", json=body)
+                async with client.post(f"{base}/api/channels/http/messages", json=body) as answer:
+                    said = await answer.json()
                 took = time.perf_counter() - began
-                if answer.status_code != 200 or not answer.json()["replies"]:
-                    sys.exit(f"bench: {text!r} was not answered: {answer.status_code} {answer.text[:300]}")
+                if answer.status != 200 or not said["replies"]:
+                    sys.exit(f"bench: {text!r} was not answered: {answer.status} {said}")
                 return took
 
             measured = await measure(say, server, turns, marks)

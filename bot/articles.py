@@ -29,18 +29,29 @@ class Centred:
     index: PassageIndex
     middle: npt.NDArray[np.float32]
     matrix: npt.NDArray[np.float32]
+    articles: tuple[tuple[str, str], ...]  # slug and intent of each article
+    article_of: npt.NDArray[np.intp]  # of each passage the place of its article there
 
     @classmethod
     def of(cls, index: PassageIndex) -> Centred:
         """Move the origin to the mean of the passages, and make them unit length again."""
         enough = len(index.slugs) >= PASSAGES_TO_CENTRE
         middle = index.matrix.mean(axis=0) if enough else np.zeros(index.matrix.shape[1], np.float32)
-        return cls(index, middle, unit(index.matrix - middle))
+        articles = tuple(dict(zip(index.slugs, index.intents, strict=True)).items())
+        places = {slug: place for place, (slug, _) in enumerate(articles)}
+        return cls(index, middle, unit(index.matrix - middle), articles,
+                   np.array([places[slug] for slug in index.slugs], dtype=np.intp))
 
     def scores(self, vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """How near each passage is to ``vector``, from -1 to 1."""
         found: npt.NDArray[np.float32] = self.matrix @ unit((vector - self.middle).reshape(1, -1))[0]
         return found
+
+    def nearest(self, vector: npt.NDArray[np.float32]) -> list[tuple[float, str, str]]:
+        """Score, slug and intent of every article, by its nearest passage, the best first."""
+        best = np.full(len(self.articles), -1.0, dtype=np.float32)
+        np.maximum.at(best, self.article_of, self.scores(vector))
+        return [(float(best[at]), *self.articles[at]) for at in np.argsort(-best, kind="stable").tolist()]
 
 
 class ArticleFinder:
@@ -65,17 +76,10 @@ class ArticleFinder:
         except Exception as error:  # an encoder that does not run leaves the rest of the turn working
             logger.error("articles were not searched: %s", type(error).__name__)
             return []
-        scores = passages.scores(vector)
-        best: dict[str, float] = {}
-        own: dict[str, float] = {}
-        for at in np.argsort(-scores):
-            slug = passages.index.slugs[at]
-            if len(best) < ARTICLES_GIVEN:
-                best.setdefault(slug, float(scores[at]))
-            if passages.index.intents[at] == intent and len(own) < OWN_ARTICLES_GIVEN:
-                own.setdefault(slug, float(scores[at]))
-        found = sorted({**own, **best}.items(), key=lambda row: -row[1])
-        return [{"slug": slug, "score": round(score, 4)} for slug, score in found]
+        nearest = passages.nearest(vector)
+        own = [row for row in nearest if row[2] == intent][:OWN_ARTICLES_GIVEN]
+        found = dict.fromkeys([*nearest[:ARTICLES_GIVEN], *own])
+        return [{"slug": slug, "score": round(score, 4)} for score, slug, _ in sorted(found, reverse=True)]
 
     def _current(self, encoder: TextEncoder) -> Centred:
         now = time.monotonic()

@@ -29,7 +29,7 @@ from bot.turn import running_turn
 from crm_store.database import Store
 from crm_store.models import DialogueTracker
 
-TURNS_KEPT = 5  # rules look back one turn, the escalation policy three; every turn more is replayed at every message
+TURNS_KEPT = 3  # rules look back one turn, the escalation policy three; every turn more is replayed at every message
 RANKING_KEPT = 3
 
 

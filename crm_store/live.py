@@ -24,6 +24,7 @@ QUEUE = "queue"
 BACKLOG = 1000  # events a slow subscriber may be behind before it loses the oldest
 BATCH = 1000
 GAP_LOOKS = 40  # how many looks a message id that was skipped may still turn up (a transaction that commits late)
+UNHEARD_SECONDS = 5.0  # how often the store is looked at while nobody listens
 CHANGES_OVERLAP = timedelta(seconds=10)  # how late the commit of a change may be seen
 
 
@@ -54,6 +55,11 @@ class Broadcast:
         """Start without subscribers."""
         self._lock = threading.Lock()
         self._subscribers: dict[str, set[_Subscriber]] = {}
+
+    @property
+    def has_subscribers(self) -> bool:
+        """Whether anybody would hear what is published now."""
+        return bool(self._subscribers)
 
     def publish(self, topic: str, data: Mapping[str, Any]) -> None:
         """Give an event to every subscriber of ``topic`` there is now."""
@@ -166,15 +172,20 @@ async def watch_store(store: Store, broadcast: Broadcast, nudge: asyncio.Event, 
     """Publish what is committed to the store, at once after a nudge and otherwise every ``interval`` seconds.
 
     Topics: ``conversation:{id}``, ``identity:{id}`` (what its customer may know) and ``queue``. Runs until cancelled;
-    a store that cannot be read is tried again.
+    a store that cannot be read is tried again. While nobody listens it is looked at only now and then, so that there
+    is never much to catch up with.
     """
     watch = StoreWatch(store)
+    looked_at = float("-inf")
     while True:
         nudge.clear()
-        try:
-            for event in await asyncio.to_thread(watch.look):
-                broadcast.publish(event.topic, event.data)
-        except SQLAlchemyError:
-            log.warning("the store could not be watched; trying again", exc_info=True)
+        now = asyncio.get_running_loop().time()
+        if broadcast.has_subscribers or now - looked_at >= UNHEARD_SECONDS:
+            looked_at = now
+            try:
+                for event in await asyncio.to_thread(watch.look):
+                    broadcast.publish(event.topic, event.data)
+            except SQLAlchemyError:
+                log.warning("the store could not be watched; trying again", exc_info=True)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(nudge.wait(), interval)

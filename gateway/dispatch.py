@@ -209,9 +209,10 @@ class Dispatcher:
     def _complete(self, turn: Turn, answer: BotAnswer, session: Session) -> tuple[Turn | None, dict[_Waiter, Any]]:
         """Store an answer, read it for those who wait, and take the next message or give the lease back."""
         now = self._deps.clock()
-        dispatch.complete_turn(session, turn, replies=answer.replies, understood=answer.understood, now=now)
+        at_hand = dispatch.complete_turn(session, turn, replies=answer.replies, understood=answer.understood, now=now)
         outcomes = {waiter: waiter.read(turn.message_id, session)
                     for waiter in tuple(self._waiting.get(turn.message_id, ()))}
+        del at_hand
         following = self._next(session, turn.conversation_id, now)
         if following is not None and not dispatch.renew_lease(session, turn.conversation_id, self._holder, now,
                                                               self._lease_seconds):

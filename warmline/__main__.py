@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -32,6 +33,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 is success, 1 a failure said in one line, 2 a wrong command line."""
     asked = parser().parse_args(arguments)
+    # Sums are small here and processes many: the library's own threads would only spin between them, a core's worth.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from warmline import commands
     from warmline.errors import CommandFailed
 

@@ -37,7 +37,7 @@ _MASKS = (
 
 @dataclass(frozen=True)
 class IntentSettings:
-    """How the model is trained. ``temperature`` and ``threshold`` come from cross-validation, see ``bot.nlu.evaluate``.
+    """How the model is trained. ``temperature`` and ``threshold`` come from cross-validation, see ``bench.evaluation``.
 
     Attributes:
         c: Inverse strength of the regularisation.

@@ -149,7 +149,7 @@ def turn_context(session: Session, conversation_id: int, now: datetime) -> dict[
 
 
 def complete_turn(session: Session, turn: Turn, *, replies: Sequence[Reply], understood: Understood | None,
-                  now: datetime) -> None:
+                  now: datetime) -> tuple[Conversation, Message]:
     """Mark a message handled and store, in the same transaction, what was understood and what the bot says.
 
     The replies are queued only while the bot still owns the conversation at the version of the turn; otherwise they are
@@ -162,17 +162,21 @@ def complete_turn(session: Session, turn: Turn, *, replies: Sequence[Reply], und
         replies: what the bot says, in order.
         understood: what the NLU read; None where it could not.
         now: when.
+
+    Returns:
+        The conversation and the message. While the caller holds them, reading them again in the unit of work asks no
+        database.
     """
     conversation = lock_conversation(session, turn.conversation_id)
     message = session.execute(_MESSAGE, {"message": turn.message_id}).scalar_one()
     if message.handled_at is not None:
-        return
+        return conversation, message
     message.handled_at, message.next_attempt_at = now, None
     if understood is not None:
         _keep_understood(conversation, message, understood)
     conversation.updated_at = now
     if turn.mode != "turn":
-        return
+        return conversation, message
     if conversation.status == "pending" and conversation.version == turn.version:
         said = _with_empathy(conversation, turn, replies, understood)
         # Before the first handover no notice can have been written in reply to this message by an earlier attempt.
@@ -189,6 +193,7 @@ def complete_turn(session: Session, turn: Turn, *, replies: Sequence[Reply], und
             dropped.delivery_state, dropped.dropped_reason = "dropped", "lost_ownership"
             session.add(dropped)
     session.flush()
+    return conversation, message
 
 
 def postpone_turn(session: Session, message_id: int, now: datetime, *,

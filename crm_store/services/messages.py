@@ -35,6 +35,23 @@ _NEWEST_CONVERSATION = (
     .order_by(Conversation.id.desc()).limit(1)
     .with_for_update(key_share=True).execution_options(populate_existing=True)
 )
+_MESSAGES = Message.__table__
+_DELIVER = (
+    sa.update(_MESSAGES).where(_MESSAGES.c.id.in_(bindparam("ids", expanding=True)),
+                               _MESSAGES.c.delivery_state == "queued")
+    .values(delivery_state="delivered", delivered_at=bindparam("now"))
+)
+
+
+def _not_dropped() -> Any:
+    return sa.or_(Message.delivery_state.is_(None), Message.delivery_state != "dropped")
+
+
+_REPLIES = (
+    select(Message).where(Message.in_reply_to_id == bindparam("message_id"), Message.direction == "outgoing",
+                          _not_dropped())
+    .order_by(Message.position, Message.id)
+)
 
 
 @dataclass(frozen=True)
@@ -98,10 +115,7 @@ def receive_message(
 
 def replies_to(session: Session, message_id: int) -> list[Message]:
     """What was answered to a message, in the order to say it; nothing that was dropped."""
-    return list(session.execute(
-        select(Message).where(Message.in_reply_to_id == message_id, Message.direction == "outgoing", _not_dropped())
-        .order_by(Message.position, Message.id)
-    ).scalars())
+    return list(session.execute(_REPLIES, {"message_id": message_id}).scalars())
 
 
 def outgoing_after(session: Session, identity_id: int, after_id: int, limit: int = 200) -> list[Message]:
@@ -126,14 +140,7 @@ def mark_delivered(session: Session, message_ids: Iterable[int], now: datetime) 
     """Note that the channel took these messages; the first time counts."""
     wanted = list(message_ids)
     if wanted:
-        session.execute(
-            sa.update(Message).where(Message.id.in_(wanted), Message.delivery_state == "queued")
-            .values(delivery_state="delivered", delivered_at=now).execution_options(synchronize_session=False)
-        )
-
-
-def _not_dropped() -> Any:
-    return sa.or_(Message.delivery_state.is_(None), Message.delivery_state != "dropped")
+        session.execute(_DELIVER, {"ids": wanted, "now": now})
 
 
 def _clean_or_none(text: str) -> str | None:

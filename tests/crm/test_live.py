@@ -157,10 +157,43 @@ def test_a_store_that_cannot_be_read_is_tried_again(sqlite_desk: Desk, monkeypat
             return []
 
         monkeypatch.setattr(StoreWatch, "look", look)
-        watching = asyncio.create_task(watch_store(sqlite_desk.store, Broadcast(), nudge, interval=3600))
-        await asyncio.wait_for(enough.wait(), SOON)
+        broadcast = Broadcast()
+        async with broadcast.subscribe("queue"):
+            watching = asyncio.create_task(watch_store(sqlite_desk.store, broadcast, nudge, interval=3600))
+            await asyncio.wait_for(enough.wait(), SOON)
         watching.cancel()
 
     asyncio.run(run())
     assert len(looks) == 2
     assert "could not be watched" in caplog.text
+
+
+def test_while_nobody_listens_a_nudge_costs_nothing_and_who_comes_misses_nothing(
+        sqlite_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    look = StoreWatch.look
+
+    def counted(watch: StoreWatch) -> list[LiveEvent]:
+        found = look(watch)
+        looks.append(1)
+        return found
+
+    monkeypatch.setattr(StoreWatch, "look", counted)
+
+    async def run() -> None:
+        nudge, broadcast = asyncio.Event(), Broadcast()
+        watching = asyncio.create_task(watch_store(sqlite_desk.store, broadcast, nudge, interval=3600))
+        while not looks:
+            await asyncio.sleep(0)
+        message = await asyncio.to_thread(sqlite_desk.write, "你好")
+        for _ in range(20):
+            nudge.set()
+            await asyncio.sleep(0)
+        assert len(looks) == 1
+        async with broadcast.subscribe(f"conversation:{message.conversation.id}") as events:
+            nudge.set()
+            (event, *_) = await take(events, 1)
+            assert event.data["kind"] in ("message", "state")
+        watching.cancel()
+
+    asyncio.run(run())
