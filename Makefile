@@ -34,8 +34,8 @@ train: install ## Train the dialogue model if its data changed
 train-encoder: ## Train the text encoder (needs PyTorch; TRAINER=its python, CORPORA=the folder of public data)
 	@$(or $(TRAINER),python3) -m bot.training.train_encoder --corpora $(CORPORA)
 
-eval: dev ## Measure how well messages are understood
-	@$(PYTHON) -W ignore -m bot.nlu.evaluate
+eval: dev ## Measure how well messages are understood (A="--only intents --no-stock" is quick)
+	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -W ignore -m bench.evaluation $(A)
 
 bench: dev ## Measure speed and memory beside stock Rasa
 	@$(PYTHON) -W ignore -m bench

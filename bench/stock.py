@@ -67,14 +67,22 @@ def make_project(folder: Path, epochs: int | None) -> str:
     return digest.hexdigest()
 
 
-def trained(folder: Path, epochs: int | None) -> Path:
-    """The stock model, trained unless it is there already for the same data."""
+def trained(folder: Path, epochs: int | None, *, nlu_only: bool = False) -> Path:
+    """The stock model, trained unless it is there already for the same data.
+
+    Args:
+        folder: Where the project and its models are kept.
+        epochs: How long its networks are trained; None for Rasa's own number.
+        nlu_only: Leave the dialogue out.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     digest = make_project(folder, epochs)
     model = folder / "models" / f"{digest[:12]}.tar.gz"
     if not model.exists():
-        print("training stock Rasa (DIET, TED: this takes some minutes) …", flush=True)
-        subprocess.run([sys.executable, "-W", "ignore", "-m", "rasa", "train", "--quiet", "--fixed-model-name",
+        print(f"training stock Rasa ({'DIET' if nlu_only else 'DIET, TED'}: this takes some minutes) …",
+              file=sys.stderr, flush=True)
+        part = ["nlu", "--nlu", "data/nlu"] if nlu_only else []
+        subprocess.run([sys.executable, "-W", "ignore", "-m", "rasa", "train", *part, "--quiet", "--fixed-model-name",
                         digest[:12]], cwd=folder, env={**os.environ, **QUIET}, check=True, stdout=subprocess.DEVNULL,
                        stderr=(folder / "train.log").open("w"))
     return model

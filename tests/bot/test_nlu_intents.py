@@ -9,14 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.nlu.evaluate import (
-    Report,
-    best_temperature,
-    best_threshold,
-    calibration_error,
-    held_out_examples,
-    training_examples,
-)
+from bench.evaluation.anger_figures import calibration_error
+from bench.evaluation.cross_validation import best_temperature, best_threshold
+from bench.evaluation.held_out import training_examples
 from bot.nlu.intent_model import (
     OUT_OF_SCOPE,
     SETTLED,
@@ -27,7 +22,6 @@ from bot.nlu.intent_model import (
     with_threshold,
 )
 
-ROOT = Path(__file__).parents[2]
 TEXTS = ["where is my parcel", "has my order shipped", "我的快递到哪了", "订单发货了吗",
          "I want to return this", "我要退货", "退掉这个", "exchange it please", "hello", "你好", "hi there", "在吗",
          "tell me a joke", "讲个笑话", "weather today", "今天天气"]
@@ -170,28 +164,8 @@ def test_the_threshold_is_the_highest_that_costs_nothing() -> None:
     assert 0.4 < threshold <= 0.6
 
 
-def test_a_report_counts_what_is_mistaken_for_what() -> None:
-    report = Report.of("all", ["a", "a", "b", OUT_OF_SCOPE], ["a", "b", "b", "a"])
-    assert (report.accuracy, report.out_of_scope_recall) == (0.5, 0.0)
-    assert set(report.confusions) == {("a", "b", 1), (OUT_OF_SCOPE, "a", 1)}
-
-
-EVERYDAY = {"hey", "thank you"}
-"""Said by everybody in these very words: in the Chinese training examples and among the English held-out ones."""
-
-
-def test_no_held_out_phrasing_is_in_the_training_data() -> None:
-    trained = {bare(example.text) for example in training_examples(ROOT)}
-    assert trained
-    assert {bare(example.text) for example in held_out_examples(ROOT)} & trained <= EVERYDAY
-
-
-def bare(text: str) -> str:
-    return text.casefold().strip(" 。.!?？！")
-
-
 def test_every_intent_has_25_examples_or_more_in_each_language_and_no_text_has_two_intents() -> None:
-    examples = training_examples(ROOT)
+    examples = training_examples()
     counts: dict[tuple[str, str], int] = {}
     meaning: dict[str, str] = {}
     for example in examples:

@@ -1,0 +1,1 @@
+"""Measures how well messages are understood, on what nothing was learnt from: ``python -m bench.evaluation``."""
