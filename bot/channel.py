@@ -1,6 +1,7 @@
 """The bot's door: the gateway posts one message and gets the replies and what was understood."""
 from __future__ import annotations
 
+import gc
 import hmac
 import json
 import logging
@@ -163,6 +164,8 @@ class GatewayChannel(InputChannel):  # type: ignore[misc]
             return None
         if self._doorkeeper is None or self._doorkeeper.processor is not agent.processor:
             self._doorkeeper = Doorkeeper(agent)
+            gc.collect()
+            gc.freeze()  # the libraries and the model stay: no collection need look at them again
         return self._doorkeeper
 
 
