@@ -21,6 +21,13 @@ from crm_store.wording import tell_time
 Event = dict[str, Any]
 Button = dict[str, str]
 
+_WHO_WRITES = (  # built once: every action asks
+    sa.select(ChannelIdentity)
+    .join(Conversation, Conversation.identity_id == ChannelIdentity.id)
+    .where(Conversation.id == sa.bindparam("conversation"))
+    .options(joinedload(ChannelIdentity.customer).joinedload(Customer.tier))
+)
+
 
 class Turn:
     """The message being answered, inside one unit of work of the store.
@@ -62,12 +69,7 @@ class Turn:
         Raises:
             NotFound: there is no such conversation.
         """
-        found: ChannelIdentity | None = self.session.scalar(
-            sa.select(ChannelIdentity)
-            .join(Conversation, Conversation.identity_id == ChannelIdentity.id)
-            .where(Conversation.id == self.conversation_id)
-            .options(joinedload(ChannelIdentity.customer).joinedload(Customer.tier))
-        )
+        found: ChannelIdentity | None = self.session.scalar(_WHO_WRITES, {"conversation": self.conversation_id})
         if found is None:
             raise NotFound(kind="conversation", id=self.conversation_id)
         return found

@@ -11,6 +11,7 @@ from rasa.core.processor import MessageProcessor
 from rasa.engine.graph import SchemaNode
 from rasa.engine.runner.dask import DaskGraphRunner
 from rasa.shared.core.events import Event
+from rasa.shared.core.slots import Slot
 
 PARSED = ("language", "sentiment")
 
@@ -21,12 +22,13 @@ def patch_rasa() -> None:
     At every message ``RemoteAction`` checks its schema against the schema of schemas, 20 ms each time, and then every
     event of what our own actions server answered against that; ``Event`` looks through all its subclasses for every
     event of a tracker it reads; the graph of components is built and put in order for every reading and every
-    prediction; intents are looked up in the domain they were trained with. What a component sets to None, an unknown
-    anger, is left out of what was parsed.
+    prediction, for which every slot is copied the slow way; intents are looked up in the domain they were trained
+    with. What a component sets to None, an unknown anger, is left out of what was parsed.
     """
     RemoteAction._validate_action_result = _validate_action_result
     if not hasattr(Event.resolve_by_type, "cache_info"):
         Event.resolve_by_type = staticmethod(functools.lru_cache(maxsize=256)(Event.resolve_by_type))
+    Slot.__copy__ = _copy_slot
     DaskGraphRunner.run = _run_graph
     MessageProcessor._check_for_unseen_features = lambda *_: None
     if not hasattr(MessageProcessor._parse_message_with_graph, "__wrapped__"):
@@ -37,6 +39,12 @@ def _validate_action_result(_self: RemoteAction, result: dict[str, Any]) -> bool
     if not (isinstance(result.get("events"), list) and isinstance(result.get("responses"), list)):
         raise ValidationError("the actions server answered without events or responses")
     return True
+
+
+def _copy_slot(slot: Slot) -> Slot:
+    copied = object.__new__(type(slot))
+    copied.__dict__.update(slot.__dict__)
+    return copied
 
 
 def _run_graph(self: DaskGraphRunner, inputs: dict[str, Any] | None = None,
