@@ -29,6 +29,8 @@ SAYS_ONLY_THAT = re.compile(
     r"(投诉|客诉|客訴|投訴|申诉|举报|complain|complaint)"
     r"(一下|你们|你們|店家|商家|about you)?[了啊呀吧！!。. ]*(订单)?\s*(wl)?\d{0,11}[。. ]*$", re.IGNORECASE)
 COMPLAINT_NUMBER = re.compile(r"(?<![a-z0-9])c\s?(\d{3,9})(?!\d)", re.IGNORECASE)
+
+
 class ValidateComplaintForm(Form):
     """Asks what happened, which order it is about, and what the customer wants."""
 

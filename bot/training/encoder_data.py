@@ -79,7 +79,7 @@ class Shares:
         requests: Requests of the Bitext set.
         beyond: Rows of the public emotion sets that are learnt as out of scope, whatever their feeling.
         repeat: How often every service turn is seen.
-        examples: How often every intent example is seen.
+        examples: How often every intent example is seen, and every message that is none of the shop's business.
         kept_back: Share of the groups of service turns that is not learnt from but calibrated on.
     """
 
@@ -135,6 +135,8 @@ def gather(corpora: Path, project: Path, shares: Shares, seed: int) -> Data:
         learning.append(row._replace(intent=beyond))
     learning += [Row(line.strip(), 0, UNKNOWN, 0.5, "clinc150", beyond)
                  for line in _lines(corpora / "clinc150_out_of_scope.txt") if line.strip()]
+    learning += [Row(record["text"], 0, UNKNOWN, 0.5, "beyond", beyond) for language in LANGUAGES
+                 for record in _records(project / "data" / "sentiment" / f"beyond_{language}.jsonl")] * shares.examples
     learning += [Row(text, UNKNOWN if intent in _HEATED_TOPICS else 0, UNKNOWN, 0.5, "examples", intents.index(intent))
                  for text, intent in examples] * shares.examples
 
