@@ -9,7 +9,7 @@ from actions.base import ShopAction, ask_to_link, cleared, hand_over
 from actions.forms import ANSWERED_IN_BETWEEN, Form, Step, Values
 from actions.order_choice import Choice, chosen_order, number_in_message, orders_offered
 from actions.orders import promised
-from actions.reading import asks_something, says_no, says_skip, tidy
+from actions.reading import any_of, asks_something, says_no, says_skip, tidy
 from actions.requests import ask_which_order
 from actions.slots import SKIPPED, SLOTS_OF
 from actions.turn import Turn
@@ -29,6 +29,9 @@ SAYS_ONLY_THAT = re.compile(
     r"(投诉|客诉|客訴|投訴|申诉|举报|complain|complaint)"
     r"(一下|你们|你們|店家|商家|about you)?[了啊呀吧！!。. ]*(订单)?\s*(wl)?\d{0,11}[。. ]*$", re.IGNORECASE)
 COMPLAINT_NUMBER = re.compile(r"(?<![a-z0-9])c\s?(\d{3,9})(?!\d)", re.IGNORECASE)
+
+WISHED = any_of("退款", "退钱", "退货", "换货", "换(一个|新的)", "补发", "赔", "道歉",
+                r"\brefund", r"\bmoney back\b", r"\breplace", r"\bcompensat", r"\bapolog")
 
 
 class ValidateComplaintForm(Form):
@@ -115,7 +118,7 @@ class ValidateComplaintForm(Form):
         elif says_no(turn.text):
             values["complaint_order"] = SKIPPED
             return Step.NEXT
-        elif is_wish(turn) and not asks_something(turn.text):  # what they want, before it was asked for
+        elif (is_wish(turn) or WISHED.search(turn.text)) and not asks_something(turn.text):  # before it was asked for
             values["complaint_wish"] = turn.text
             return Step.NEXT
         else:

@@ -197,8 +197,10 @@
     const zone = page.dataset.timeZone, now = new Date();
     const told = (when, options) => new Intl.DateTimeFormat(language, { timeZone: zone, hourCycle: "h23", ...options }).format(when);
     const clock = { hour: "2-digit", minute: "2-digit" }, day = { month: "long", day: "numeric" };
-    const elsewhere = told(now, clock) !== time(now);
-    return told(due, { ...(told(due, day) === told(now, day) ? {} : day), ...clock, ...(elsewhere ? { timeZoneName: "short" } : {}) });
+    const by = told(due, { ...(told(due, day) === told(now, day) ? {} : day), ...clock });
+    if (told(now, clock) === time(now)) return by;
+    const parts = new Intl.DateTimeFormat(language, { timeZone: zone, timeZoneName: "short" }).formatToParts(due);
+    return by + " " + parts.find((part) => part.type === "timeZoneName").value;
   }
 
   function countDown() {

@@ -165,12 +165,13 @@ def test_a_refund_is_an_answer_to_what_one_wants_and_no_new_topic(talk: Talk) ->
     assert (ticket.kind, ticket.wish, ticket.order_id) == ("complaint", "我要退款", None)
 
 
-def test_what_one_wants_may_be_said_before_it_is_asked(talk: Talk) -> None:
+@pytest.mark.parametrize(("wish", "intent"), [("我想拿回货款", "ask_refund_status"), ("要退款", "inform")])
+def test_what_one_wants_may_be_said_before_it_is_asked(talk: Talk, wish: str, intent: str) -> None:
     talk.say("快递员把箱子摔坏了", "file_complaint")
-    heard = talk.say("我要退款", "ask_refund_status")
+    heard = talk.say(wish, intent)
     assert "跟哪笔订单有关" in heard.text and "没有进行中" not in heard.text
     talk.say("跳过", "inform")
-    assert rows(talk, Ticket)[0].wish == "我要退款"
+    assert rows(talk, Ticket)[0].wish == wish
 
 
 def test_inside_a_form_nothing_is_offered_that_its_own_yes_would_take(talk: Talk) -> None:
