@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
     # Sums are small here and processes many: the library's own threads would only spin between them, a core's worth.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    gc.set_threshold(20_000, 20, 100)  # a message leaves some ten thousand objects behind: not thirty looks at them
+    gc.set_threshold(20_000, 20, 100)  # one message makes many objects; look for cycles among them seldom
     from warmline import commands
     from warmline.errors import CommandFailed
 

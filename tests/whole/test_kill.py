@@ -4,6 +4,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -23,7 +24,7 @@ def test_every_message_is_answered_once_though_a_process_is_killed(whole: Whole,
     whole.wait_ready()
     run = f"kill-{victim}-{time.monotonic_ns()}"
     sent = threading.Semaphore(0)
-    answers: dict[tuple[int, int], dict[str, object]] = {}
+    answers: dict[tuple[int, int], dict[str, Any]] = {}
 
     def customer(number: int) -> None:
         with httpx.Client(timeout=30, headers={"Authorization": f"Bearer {HTTP_TOKEN}"}) as client:
@@ -61,10 +62,12 @@ def test_every_message_is_answered_once_though_a_process_is_killed(whole: Whole,
         assert len(incoming) == CUSTOMERS * EACH
         assert all(message.handled_at is not None for message in incoming)
         for message in incoming:
-            positions = session.execute(
-                select(Message.position).where(Message.in_reply_to_id == message.id,
-                                               Message.delivery_state != "dropped")).scalars().all()
-            assert positions and len(set(positions)) == len(positions)
+            said = session.execute(
+                select(Message.text).where(Message.in_reply_to_id == message.id,
+                                           Message.delivery_state != "dropped")).scalars().all()
+            number, turn = (int(part) for part in message.channel_message_id.rsplit("-", 2)[1:])
+            assert sorted(said) == sorted(reply["text"] for reply in answers[number, turn]["replies"])
+            assert len(set(said)) == len(said)  # the answer a second time would repeat its words
         by_sender: dict[int, list[str]] = {}
         for message in sorted(incoming, key=lambda m: m.id):
             by_sender.setdefault(message.identity_id, []).append(message.channel_message_id)
