@@ -5,6 +5,7 @@ import re
 
 import sqlalchemy as sa
 
+from actions.articles import answered_in_general
 from actions.base import ShopAction, ask_to_link, cleared, hand_over
 from actions.forms import ANSWERED_IN_BETWEEN, Form, Step, Values
 from actions.order_choice import Choice, chosen_order, number_in_message, orders_offered
@@ -212,9 +213,12 @@ class ActionComplaintStatus(ShopAction):
         told = unsolved[:TOLD_AT_ONCE] or settled[:1]
         for ticket in told:
             tell_ticket(turn, ticket)
-        if not told and turn.customer is None:
-            ask_to_link(turn, self.called)
-        elif not unsolved and not told:
+        if told:
+            return
+        if turn.customer is None:
+            if not answered_in_general(turn):
+                ask_to_link(turn, self.called)
+        else:
             turn.say("utter_no_complaints")
             turn.remember(offer="file_complaint")
 

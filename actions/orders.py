@@ -6,6 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from actions.articles import answered_in_general, general_article, tell_article
 from actions.base import ShopAction, cleared
 from actions.forms import ANSWERED_IN_BETWEEN, Form, Step, Values
 from actions.order_choice import number_in_message, order_buttons, orders_offered
@@ -188,9 +189,10 @@ class ActionRefundStatus(ShopAction):
     called = "action_refund_status"
 
     def act(self, turn: Turn) -> None:
-        """Guests are sent through the order's status, which says as much as they may know."""
+        """Guests who ask in general get the article; others go through the order's status, all that they may know."""
         if turn.customer is None:
-            turn.then("order_status_form")
+            if not answered_in_general(turn):
+                turn.then("order_status_form")
             return
         number = number_in_message(turn)
         if number is not None:
@@ -210,7 +212,11 @@ class ActionRefundStatus(ShopAction):
         if asked is not None:
             turn.say("utter_refund_requested", number=asked.number, due=promised(turn, asked))
             return
-        turn.say("utter_no_refund")
+        found = general_article(turn)
+        if found is None:
+            turn.say("utter_no_refund")
+        else:
+            tell_article(turn, found)
         turn.offer("request_return", "utter_offer_return")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import date
 from zoneinfo import ZoneInfo
 
+from actions.articles import answered_in_general
 from actions.base import ShopAction, ask_to_link, cleared
 from actions.forms import ANSWERED_IN_BETWEEN, Form, Step, Values
 from actions.reading import asks_something, named_in, position_in, says_never_mind, says_no, says_yes, wants_other_one
@@ -36,11 +37,11 @@ class PointsAction(ShopAction):
     """An action about somebody's points: a guest proves first who they are."""
 
     def act(self, turn: Turn) -> None:
-        """Send guests to link_form, and come back."""
-        if turn.customer is None:
-            ask_to_link(turn, self.called)
-        else:
+        """Answer guests who ask in general; send others to link_form, and come back."""
+        if turn.customer is not None:
             self.tell(turn, turn.customer)
+        elif not answered_in_general(turn):
+            ask_to_link(turn, self.called)
 
     @abstractmethod
     def tell(self, turn: Turn, customer: Customer) -> None:

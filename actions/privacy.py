@@ -1,6 +1,7 @@
 """What customers may have done with their data: a copy, erasure, no more marketing."""
 from __future__ import annotations
 
+from actions.articles import general_article, tell_article
 from actions.base import ShopAction, ask_to_link
 from actions.orders import promised
 from actions.reading import any_of
@@ -37,9 +38,12 @@ class ActionManagePrivacy(ShopAction):
     writes = True
 
     def act(self, turn: Turn) -> None:
-        """Where it is not clear what is wanted, say what can be done."""
+        """Where it is not clear what is wanted, answer from the article or say what can be done."""
         wish = wish_in(turn)
-        if wish is None:
+        found = general_article(turn) if wish is None else None
+        if found is not None:
+            tell_article(turn, found)
+        elif wish is None:
             turn.say("utter_privacy_options")
         elif turn.customer is None:
             ask_to_link(turn, self.called)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from actions.articles import LEAST_SURE, SURE_ENOUGH, nearest_article, tell_article
 from actions.base import ShopAction, hand_over_stuck, is_stuck
 from actions.complaints import complaint_number_in
 from actions.order_choice import number_in_message
@@ -15,12 +16,6 @@ from crm_store.models import ArticlePassage, KnowledgeArticle
 from crm_store.queries.knowledge import article, articles_about
 from crm_store.services.points import tier_standing
 
-# How near (-1 to 1, seen from the middle of all passages) an article must be, chosen on every other line of
-# tests/nlu/questions_*.jsonl and confirmed on the rest: lower answers few questions more and tells an article to many
-# that none answers. `make eval` measures it; another encoder needs other numbers.
-LEAST_SCORE = 0.55
-OWN_INTENT_BONUS = 0.10  # an article written for this intent is believed sooner, and wins over a slightly nearer one
-CLOSE_ENOUGH = 0.66  # answers even what the NLU took for nothing of ours
 NOT_UNDERSTOOD = "not_understood"
 
 
@@ -30,7 +25,7 @@ class ActionAnswerQuestion(ShopAction):
     called = "action_answer_question"
 
     def act(self, turn: Turn) -> None:
-        """Prefer the intent's own articles; below the threshold say that there is no answer."""
+        """Where no article is likelier to answer than not, say that there is no answer."""
         found = best_article(turn)
         if found is None:
             not_answered(turn, "utter_no_answer")
@@ -51,8 +46,7 @@ class ActionNotUnderstood(ShopAction):
 
     def act(self, turn: Turn) -> None:
         """A message that is very near to an article is answered after all."""
-        near = [row for row in turn.message.get("articles") or [] if row["score"] >= CLOSE_ENOUGH]
-        found = article(turn.session, near[0]["slug"]) if near else None
+        found = nearest_article(turn, SURE_ENOUGH)
         if found is not None:
             tell_article(turn, found)
             return
@@ -87,13 +81,9 @@ def best_article(turn: Turn) -> KnowledgeArticle | None:
     named = turn.entity("article")
     if named is not None:
         return article(turn.session, named)
-    near = turn.message.get("articles") or []
-    own = articles_about(turn.session, turn.intent or "")
-    if not near:  # the encoder is not there
-        return most_alike(turn, own)
-    mine = {row.slug for row in own}
-    score, slug = max((row["score"] + OWN_INTENT_BONUS * (row["slug"] in mine), row["slug"]) for row in near)
-    return article(turn.session, slug) if score >= LEAST_SCORE else None
+    if not turn.message.get("articles"):  # the encoder is not there
+        return most_alike(turn, articles_about(turn.session, turn.intent or ""))
+    return nearest_article(turn, LEAST_SURE)
 
 
 def most_alike(turn: Turn, own: list[KnowledgeArticle]) -> KnowledgeArticle | None:
@@ -105,13 +95,6 @@ def most_alike(turn: Turn, own: list[KnowledgeArticle]) -> KnowledgeArticle | No
             ArticlePassage.article_id.in_([each.id for each in own]), ArticlePassage.language == turn.language))
     best = max(texts, key=lambda row: likeness(turn.text, row.text), default=None)
     return own[0] if best is None else next(each for each in own if each.id == best.article_id)
-
-
-def tell_article(turn: Turn, found: KnowledgeArticle) -> None:
-    """Say the article's text and its title."""
-    chinese = turn.language == "zh"
-    turn.say("utter_answer", body=found.body_zh if chinese else found.body_en,
-             title=found.title_zh if chinese else found.title_en)
 
 
 def not_answered(turn: Turn, response: str) -> None:

@@ -1,6 +1,7 @@
 """The bot's door: the gateway posts one message and gets the replies and what was understood."""
 from __future__ import annotations
 
+import asyncio
 import gc
 import hmac
 import json
@@ -19,14 +20,16 @@ from rasa.shared.core.constants import DEFAULT_INTENTS
 from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import BotUttered, UserUttered
 from rasa.shared.core.trackers import DialogueStateTracker
-from sanic import Blueprint, response
+from sanic import Blueprint, Sanic, response
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from bot.action_endpoint import ActionEndpoint
 from bot.articles import ArticleFinder, shared_encoder
+from bot.asked_back import choice_in, message_asked_about, taken_up
 from bot.nlg import language_of
 from bot.rasa_patches import patch_rasa
+from bot.reading import BackgroundReading, VectorReader, keep_reading
 from bot.tracker_store import RANKING_KEPT, CrmTrackerStore
 from bot.turn import Turn, turn_running
 
@@ -104,6 +107,7 @@ class GatewayChannel(InputChannel):  # type: ignore[misc]
         patch_rasa()  # before Rasa's own addresses answer
         self._token = token.encode()
         self._doorkeeper: Doorkeeper | None = None
+        self._reading: asyncio.Task[None] | None = None
 
     @classmethod
     def name(cls) -> str:
@@ -129,6 +133,15 @@ class GatewayChannel(InputChannel):  # type: ignore[misc]
         @door.post("/messages")
         async def messages(request: Request) -> HTTPResponse:
             return await self.receive(request)
+
+        @door.listener("after_server_start")
+        async def begin(app: Sanic, loop: asyncio.AbstractEventLoop) -> None:
+            self._reading = loop.create_task(keep_reading(lambda: self._reading_of(app)))
+
+        @door.listener("before_server_stop")
+        async def end(app: Sanic, loop: asyncio.AbstractEventLoop) -> None:
+            if self._reading is not None:
+                self._reading.cancel()
 
         return door
 
@@ -158,6 +171,10 @@ class GatewayChannel(InputChannel):  # type: ignore[misc]
     def _may_enter(self, request: Request) -> bool:
         scheme, _, shown = (request.headers.get("authorization") or "").partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), self._token)
+
+    def _reading_of(self, app: Sanic) -> BackgroundReading | None:
+        keeper = self._keeper_of(getattr(app.ctx, "agent", None))
+        return None if keeper is None else keeper.reading
 
     def _keeper_of(self, agent: Agent | None) -> Doorkeeper | None:
         if agent is None or not agent.is_ready():
@@ -190,7 +207,13 @@ class Doorkeeper:
         endpoint = self.processor.action_endpoint
         if endpoint is not None and not isinstance(endpoint, ActionEndpoint):
             self.processor.action_endpoint = ActionEndpoint.like(endpoint)
-        self._finder = (ArticleFinder(store.store, shared_encoder()) if isinstance(store, CrmTrackerStore) else None)
+        self._finder: ArticleFinder | None = None
+        self.reading: BackgroundReading | None = None  # where there is a store and an encoder
+        if isinstance(store, CrmTrackerStore):
+            encoder = shared_encoder()
+            self._finder = ArticleFinder(store.store, encoder)
+            if encoder is not None:
+                self.reading = BackgroundReading(VectorReader(store.store, encoder), self._finder)
 
     async def answer(self, knock: Knock) -> dict[str, Any]:
         """Read or answer one message.
@@ -207,7 +230,7 @@ class Doorkeeper:
                 known = already_answered(before, turn.message_id)
                 if known is not None:
                     return known
-                parse_data = await self._read(knock)
+                parse_data = await self._taken_up(knock, before, await self._read(knock))
                 output = CollectingOutputChannel()
                 await self.processor.handle_message(UserMessage(
                     text=parse_data["text"], output_channel=output, sender_id=turn.conversation_id,
@@ -218,6 +241,21 @@ class Doorkeeper:
             raise TurnFailed(turn.failure)
         return {"replies": [reply_of(message) for message in output.messages if message.get("text")],
                 "understood": understood(parse_data)}
+
+    async def _taken_up(
+        self, knock: Knock, before: DialogueStateTracker | None, read: dict[str, Any],
+    ) -> dict[str, Any]:
+        """What was read; where it answers the question what an earlier message means, that message with its answer."""
+        choice = choice_in(knock.payload, read, before.events if before is not None else ())
+        if choice is None or self._finder is None:
+            return read
+        original = await asyncio.to_thread(message_asked_about, self._trackers.store, knock.conversation_id,
+                                           choice.option.about)
+        if original is None:
+            return read
+        data = taken_up(read, choice, original)
+        text = spoken(data["text"])
+        return {**data, "text": text, "articles": self._finder.find(text, choice.option.intent)}
 
     async def _read(self, knock: Knock) -> dict[str, Any]:
         """What the message says: from the button's payload, else from the NLU; typed text is never a command."""

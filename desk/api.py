@@ -1,16 +1,19 @@
 """The desk's JSON API."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from crm_store.models import Conversation, Message, SupportAgent, Ticket
+from crm_store.queries.corrections import Corrected, corrections_of
 from crm_store.queries.customers import CustomerCard
 from crm_store.queries.queue import queue_counts, queue_for
 from crm_store.services import handoff, staff
 from crm_store.services.access import access_conversation
+from crm_store.services.corrections import correct_message
 from desk import auth, panes, shapes
 from desk.customer import card_for
 from desk.deps import DeskDeps, deps_of
@@ -125,9 +128,10 @@ def conversation(key: int = Depends(object_id), deps: DeskDeps = Depends(deps_of
     with deps.store.read() as session:
         found = access_conversation(session, agent, key)
         recorded = panes.look_is_recorded(session, agent, key, now)
+        corrected = corrections_of(session, key)
         answer = shapes.ThreadOut(
             conversation=_conversation(found),
-            messages=[_message(message) for message in panes.messages_of(session, key)],
+            messages=[_message(message, corrected.get(message.id, {})) for message in panes.messages_of(session, key)],
             customer=_customer(card_for(session, agent, found, now)),
             tickets=[_ticket(ticket) for ticket in panes.tickets_of(session, key)])
     if not recorded:
@@ -203,6 +207,27 @@ def snooze(body: shapes.SnoozeIn | None = None, key: int = Depends(object_id), d
         return _done(handoff.snooze_conversation(session, key, _in(session, agent), deps.clock(), until))
 
 
+@router.post("/conversations/{conversation_id}/messages/{message_id}/correction")
+def correct(body: shapes.CorrectionIn, message_id: int, key: int = Depends(object_id),
+            deps: DeskDeps = Depends(deps_of),
+            agent: SupportAgent = Depends(auth.current_agent)) -> shapes.CorrectionOut:
+    """Say whether the customer is angry in a message, and what it is about, where the bot read it otherwise."""
+    said: dict[str, str | None] = {}
+    if "angry" in body.__fields_set__:
+        said["anger"] = None if body.angry is None else "angry" if body.angry else "calm"
+    if "intent" in body.__fields_set__:
+        said["intent"] = body.intent
+    if not said:
+        raise Invalid()
+    message, now = object_id(message_id), deps.clock()
+    with deps.store.write() as session:
+        access_conversation(session, agent, key)
+        for field, value in said.items():
+            correct_message(session, key, message, _in(session, agent), field, value, now)
+        return shapes.CorrectionOut(message_id=message,
+                                    corrected=_corrected(corrections_of(session, key).get(message, {})))
+
+
 def _in(session: Session, agent: SupportAgent) -> SupportAgent:
     found: SupportAgent = session.get(SupportAgent, agent.id)
     return found
@@ -213,7 +238,7 @@ def _done(conversation: Conversation) -> shapes.ActionOut:
 
 
 def _written(session: Session, message: Message) -> shapes.WrittenOut:
-    return shapes.WrittenOut(message=_message(message),
+    return shapes.WrittenOut(message=_message(message, {}),
                              conversation=_conversation(session.get(Conversation, message.conversation_id)))
 
 
@@ -236,13 +261,18 @@ def _conversation(c: Conversation) -> shapes.ConversationOut:
         resolved_at=c.resolved_at)
 
 
-def _message(m: Message) -> shapes.MessageOut:
+def _corrected(said: Mapping[str, Corrected]) -> shapes.CorrectedOut:
+    return shapes.CorrectedOut(angry=said["anger"].value == "angry" if "anger" in said else None,
+                               intent=said["intent"].value if "intent" in said else None)
+
+
+def _message(m: Message, corrected: Mapping[str, Corrected]) -> shapes.MessageOut:
     read = panes.understood_of(m.understood) if m.understood else None
     return shapes.MessageOut(
         id=m.id, direction=m.direction, author=m.author, agent=_person(m.agent), text=m.text,
         buttons=[shapes.ButtonOut(title=str(b.get("title", "")), payload=str(b.get("payload", ""))) for b in m.buttons],
         created_at=m.created_at, anger=m.anger, valence=m.valence, delivery_state=m.delivery_state,
-        understood=None if read is None else shapes.UnderstoodOut(
+        corrected=_corrected(corrected), understood=None if read is None else shapes.UnderstoodOut(
             intent=m.intent, confidence=read.confidence, language=read.language,
             articles=[shapes.ArticleOut(slug=slug, score=score) for slug, score in read.articles]))
 

@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from crm_store.models import Conversation, SupportAgent
 from crm_store.queries.notifications import mark_seen
+from crm_store.rules.intents import INTENTS
 from crm_store.services import staff
 from crm_store.services.access import access_conversation
 from desk import auth, panes
@@ -20,6 +21,7 @@ from desk.problems import Problem, Throttled, WrongLogin
 from desk.rendering import LANGUAGE_COOKIE, Reader, language_of, page, part, reader_for
 from desk.routing import PageRoute, say_problem
 from desk.shapes import CAUSES
+from desk.suggestions import suggestions_for
 from desk.wording import LANGUAGES
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -102,7 +104,7 @@ def desk(request: Request, view: str = "all", conversation: str = "", deps: Desk
         found = access_conversation(session, agent, selected) if selected else None
         response = page(
             request, "desk.html", language=reader.language, reader=reader, agent=agent, selected=selected,
-            causes=CAUSES, **panes.queue_pane(session, agent, reader, _view(view)),
+            causes=CAUSES, intents=INTENTS, **panes.queue_pane(session, agent, reader, _view(view)),
             **_conversation_panes(session, agent, found, reader))
     _record_look(deps, agent, selected)
     return response
@@ -164,7 +166,8 @@ def _conversation_panes(session: Session, agent: SupportAgent, conversation: Con
     if conversation is None:
         return {"view_of": None, "person": None}
     return {"view_of": panes.conversation_pane(session, agent, conversation, reader),
-            "person": customer_pane(session, agent, conversation, reader)}
+            "person": customer_pane(session, agent, conversation, reader),
+            "help": suggestions_for(session, agent, conversation)}
 
 
 def _record_look(deps: DeskDeps, agent: SupportAgent, conversation_id: int | None) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from crm_store.models import (
     SupportAgent,
     Ticket,
 )
+from crm_store.queries.corrections import Corrected, corrections_of
 from crm_store.queries.notifications import notifications_for
 from crm_store.queries.queue import QueueRow, queue_counts, queue_for
 from crm_store.queries.thread import ThreadRow, thread
@@ -46,6 +47,7 @@ class QueueItem:
     name: str
     tier: str | None
     reason: str
+    reason_anger: float | None
     grade: str | None
     language: str
     channel: str
@@ -59,7 +61,10 @@ class QueueItem:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a thread as it reads. ``kind`` is "message", "handover" or "sla"; ``key`` names it on the page."""
+    """A line of a thread as it reads. ``kind`` is "message", "handover" or "sla"; ``key`` names it on the page.
+
+    ``corrected`` holds what agents said of a customer's message, by field; ``typed`` is false of a pressed button.
+    """
 
     key: str
     kind: str
@@ -75,6 +80,8 @@ class Line:
     anger: float | None = None
     valence: str | None = None
     understood: Understood | None = None
+    corrected: Mapping[str, Corrected] = field(default_factory=dict)
+    typed: bool = True
     reason: str | None = None
     due_at: datetime | None = None
     event: str | None = None
@@ -148,6 +155,7 @@ def _queue_item(row: QueueRow, reader: Reader) -> QueueItem:
     return QueueItem(
         conversation_id=row.conversation_id, name=customer_name(row.customer_name, row.conversation_id, reader),
         tier=row.tier, reason=reason, grade=row.grade, language=row.language, channel=row.channel,
+        reason_anger=row.reason_anger if row.reason == "anger" else None,
         ticket_number=row.ticket_number, anger=row.anger, due_at=row.due_at, assignee_id=row.assignee_id,
         assignee_name=row.assignee_name, last_text=row.last_text)
 
@@ -248,7 +256,9 @@ def lines_of(session: Session, conversation_id: int, reader: Reader, tickets: Se
     """The thread as it reads, oldest first."""
     promised = {ticket.number: clock.due_at for ticket in tickets for clock in reversed(ticket.clocks)
                 if clock.promise == "first_response"}
-    return [_line(row, reader, promised, shown) for row in sorted(thread(session, conversation_id), key=_told_at)]
+    corrected = corrections_of(session, conversation_id)
+    rows = sorted(thread(session, conversation_id), key=_told_at)
+    return [_line(row, reader, promised, shown, corrected) for row in rows]
 
 
 def _told_at(row: ThreadRow) -> tuple[datetime, int, int]:
@@ -260,7 +270,8 @@ def _told_at(row: ThreadRow) -> tuple[datetime, int, int]:
     return row.at, rank, row.id
 
 
-def _line(row: ThreadRow, reader: Reader, promised: Mapping[str, datetime], shown: Callable[[str], str]) -> Line:
+def _line(row: ThreadRow, reader: Reader, promised: Mapping[str, datetime], shown: Callable[[str], str],
+          corrected: Mapping[int, Mapping[str, Corrected]]) -> Line:
     data = row.data or {}
     if row.kind == "escalation":
         return Line(f"e{row.id}", "handover", row.id, row.at, reason=data["reason"], anger=row.anger,
@@ -273,7 +284,7 @@ def _line(row: ThreadRow, reader: Reader, promised: Mapping[str, datetime], show
         f"m{row.id}", "message", row.id, row.at, direction=row.direction, author=row.author, agent=row.agent_name,
         text=shown(row.text), buttons=tuple(str(button.get("title", "")) for button in row.buttons),
         delivery_state=row.delivery_state or "queued", intent=row.intent, anger=row.anger, valence=row.valence,
-        understood=understood_of(row.understood or {}))
+        understood=understood_of(row.understood or {}), corrected=corrected.get(row.id, {}), typed=row.payload is None)
 
 
 def understood_of(read: Mapping[str, Any]) -> Understood:

@@ -4,8 +4,9 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Literal
 
-from pydantic import BaseModel, Extra, Field
+from pydantic import BaseModel, Extra, Field, validator
 
+from crm_store.rules.intents import INTENTS
 from crm_store.rules.text import MESSAGE_LIMIT
 
 CAUSES = ("solved", "explained", "compensated", "no_answer", "not_ours", "spam")
@@ -41,6 +42,20 @@ class SnoozeIn(Taken):
     """Until when to wait; for the customer's next message where it is left out."""
 
     until: datetime | None = Field(None, description="With its offset from UTC")
+
+
+class CorrectionIn(Taken):
+    """What a message is, where the bot read it otherwise; a field that is left out stays, null takes it back."""
+
+    angry: bool | None = Field(None, description="Whether the customer is angry at the shop in this message")
+    intent: str | None = Field(None, description="What the message is about, by an intent's name")
+
+    @validator("intent")
+    def known(cls, intent: str | None) -> str | None:
+        """Refuse what is no intent."""
+        if intent is not None and intent not in INTENTS:
+            raise ValueError("no such intent")
+        return intent
 
 
 class AvailabilityIn(Taken):
@@ -100,6 +115,7 @@ class QueueRowOut(BaseModel):
     kind: str | None
     grade: str | None
     reason: str | None
+    reason_anger: float | None
     customer_name: str | None
     tier: str | None
     channel: str
@@ -173,6 +189,13 @@ class UnderstoodOut(BaseModel):
     articles: list[ArticleOut]
 
 
+class CorrectedOut(BaseModel):
+    """What agents said of a message; null where nobody said anything."""
+
+    angry: bool | None
+    intent: str | None
+
+
 class MessageOut(BaseModel):
     """A message or a note; a note is never sent."""
 
@@ -186,6 +209,7 @@ class MessageOut(BaseModel):
     understood: UnderstoodOut | None
     anger: float | None
     valence: str | None
+    corrected: CorrectedOut
     delivery_state: str | None
 
 
@@ -281,3 +305,10 @@ class WrittenOut(ActionOut):
     """What was written, and the conversation after it."""
 
     message: MessageOut
+
+
+class CorrectionOut(BaseModel):
+    """What holds of a message after a correction."""
+
+    message_id: int
+    corrected: CorrectedOut

@@ -10,6 +10,8 @@ from warmline.clock import now
 from warmline.errors import CommandFailed
 from warmline.settings import GENERATED, PREFIX, ROOT, Settings
 
+EMBEDDED_AT_ONCE = 64  # as many as the encoder shares between the cores
+
 
 def migrate(settings: Settings, _: argparse.Namespace | None = None) -> int:
     """Bring the schema up to date."""
@@ -39,24 +41,19 @@ def demo(settings: Settings, _: argparse.Namespace | None = None) -> int:
 
 
 def embed(settings: Settings, _: argparse.Namespace | None = None) -> int:
-    """Let the encoder read the knowledge passages it has not read yet."""
+    """Let the encoder read the knowledge passages and the cases it has not read yet."""
     from bot.nlu.encoder import EncoderError, load_encoder
+    from bot.reading import VectorReader
     from crm_store.database import Store
-    from crm_store.services.knowledge import passages_without_vector, store_vectors
 
     try:
         encoder = load_encoder(ROOT / "models" / "encoder")
     except EncoderError as error:
         raise CommandFailed(str(error)) from error
     store = Store(settings.database_url)
-    with store.read() as session:
-        waiting = [(passage.id, passage.text) for passage in passages_without_vector(session, encoder.name)]
-    for start in range(0, len(waiting), 64):
-        batch = waiting[start:start + 64]
-        readings = encoder.read([text for _, text in batch])
-        with store.write() as session:
-            store_vectors(session, {key: reading.vector for (key, _), reading in zip(batch, readings, strict=True)},
-                          encoder.name)
+    reader = VectorReader(store, encoder, batch=EMBEDDED_AT_ONCE)
+    while reader.read_passages() + reader.read_cases():
+        pass
     store.close()
     return 0
 
@@ -66,6 +63,20 @@ def train(settings: Settings, asked: argparse.Namespace | None = None) -> int:
     from warmline.training import train_dialogue
 
     train_dialogue(settings, force=bool(asked and asked.force))
+    return 0
+
+
+def corrections(settings: Settings, _: argparse.Namespace | None = None) -> int:
+    """Write the agents' corrections as training data."""
+    from crm_store.database import Store
+    from warmline.corrections import write_corrections
+    from warmline.training import CORRECTIONS
+
+    store = Store(settings.database_url)
+    written = write_corrections(store, ROOT)
+    store.close()
+    print(f"{written.intents} intents and {written.moods} moods are in {CORRECTIONS}; {written.held_out} were left "
+          "out, because they are measured on. `make train` learns the intents, `make train-encoder` both.")
     return 0
 
 
@@ -128,8 +139,8 @@ def link(settings: Settings, asked: argparse.Namespace) -> int:
 
 
 def reset(settings: Settings, _: argparse.Namespace) -> int:
-    """Delete what Warmline made by itself: the SQLite store, the trained model, the marks. Secrets stay."""
-    from warmline.training import MODEL
+    """Delete what Warmline made by itself: the SQLite store, what was written from it, the model. Secrets stay."""
+    from warmline.training import CORRECTIONS, MODEL
 
     if not settings.database_url.startswith("sqlite"):
         raise CommandFailed("only an SQLite store is reset; empty a PostgreSQL database with its own tools")
@@ -139,7 +150,8 @@ def reset(settings: Settings, _: argparse.Namespace) -> int:
     MODEL.unlink(missing_ok=True)
     for name in ("trained", "outbox.log"):
         (settings.data_folder / name).unlink(missing_ok=True)
-    shutil.rmtree(ROOT / ".rasa", ignore_errors=True)
+    for folder in (".rasa", CORRECTIONS):
+        shutil.rmtree(ROOT / folder, ignore_errors=True)
     print("The demo is forgotten; `make run` makes a new one.")
     return 0
 
@@ -149,6 +161,7 @@ def _first_line(error: Exception) -> str:
 
 
 COMMANDS: Mapping[str, Callable[[Settings, argparse.Namespace], int]] = {
-    "run": run, "prepare": prepare, "migrate": migrate, "demo": demo, "train": train, "embed": embed, "bot": bot,
+    "run": run, "prepare": prepare, "migrate": migrate, "demo": demo, "train": train, "embed": embed,
+    "corrections": corrections, "bot": bot,
     "actions": actions, "service": service, "settings": show_settings, "reset": reset, "link": link,
 }

@@ -39,7 +39,7 @@ def prepare(settings: Settings) -> None:
         steps.append(("Loading the demo shop", lambda: commands.demo(settings)))
     if needs_training(settings):
         steps.append(("Training the dialogue model (a minute or two)", lambda: commands.train(settings)))
-    steps.append(("Reading the knowledge articles", lambda: commands.embed(settings)))
+    steps.append(("Reading the articles and solved cases", lambda: commands.embed(settings)))
     for number, (words, step) in enumerate(steps, start=1):
         started = time.monotonic()
         with console.status(f"[{number}/{len(steps)}] {words} …"):

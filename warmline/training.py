@@ -11,7 +11,9 @@ from warmline.errors import CommandFailed
 from warmline.settings import ROOT, Settings
 
 MODEL = ROOT / "models" / "warmline.tar.gz"
-SOURCES = ("config.yml", "domain.yml", "data/nlu/**/*.yml", "data/rules/**/*.yml", "data/stories/**/*.yml",
+CORRECTIONS = Path("data/corrections")
+DATA_FOLDERS = ("data/nlu", f"{CORRECTIONS}/nlu", "data/rules", "data/stories")
+SOURCES = ("config.yml", "domain.yml", *(f"{folder}/**/*.yml" for folder in DATA_FOLDERS),
            "data/demo/products.json", "bot/nlu/*.py", "bot/policies/*.py", "models/encoder/*.json")
 
 
@@ -22,6 +24,11 @@ def fingerprint(root: Path = ROOT) -> str:
         for path in sorted(root.glob(pattern)):
             digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def training_folders(root: Path = ROOT) -> list[str]:
+    """The folders that Rasa trains on; agents' corrections are among them where there are any."""
+    return [folder for folder in DATA_FOLDERS if (root / folder).is_dir()]
 
 
 def needs_training(settings: Settings) -> bool:
@@ -41,7 +48,7 @@ def train_dialogue(settings: Settings, *, force: bool = False) -> bool:
     made_from = fingerprint()
     command = [sys.executable, "-W", "ignore", "-m", "rasa", "train", "--quiet",
                "--fixed-model-name", MODEL.name.split(".")[0], "--out", str(MODEL.parent),
-               "--domain", "domain.yml", "--config", "config.yml", "--data", "data/nlu", "data/rules", "data/stories"]
+               "--domain", "domain.yml", "--config", "config.yml", "--data", *training_folders()]
     done = subprocess.run(command, cwd=ROOT, env=_environment(settings), check=False, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0 or not MODEL.exists():

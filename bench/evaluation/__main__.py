@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.evaluation.anger import installed_rivals, measure_anger
 from bench.evaluation.anger_sources import public_sources, service_sources
+from bench.evaluation.article_fit import fitted_articles
 from bench.evaluation.cross_validation import cross_validated
 from bench.evaluation.entities import measure_entities
 from bench.evaluation.held_out import ROOT
@@ -38,6 +39,7 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--stock-epochs", type=int, default=100, help="epochs stock Rasa is trained for (its own: 100)")
     parser.add_argument("--corpora", type=Path, help="the folder of public data, to measure anger on it too")
     parser.add_argument("--encoder", type=Path, default=ROOT / "models" / "encoder", help="the folder of the encoder")
+    parser.add_argument("--fit-articles", action="store_true", help="only print how sure to be of articles, to set")
     intents = parser.add_argument_group("the intent model")
     intents.add_argument("--wrong", action="store_true", help="also print every held-out phrasing that is misread")
     intents.add_argument("--surface-only", action="store_true", help="leave the encoder out, here and in the knowledge")
@@ -77,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     encoder = load_encoder(options.encoder)
     reader = Reader(None if options.surface_only else encoder,
                     replace(IntentSettings(), c=options.c, vector_weight=options.vector_weight))
+    if options.fit_articles:
+        print(fitted_articles(reader, encoder))
+        return 0
     if options.cross_validate:
         print(cross_validated(reader.examples, reader.vectors, reader.settings))
     figures = measure(options, encoder, reader)

@@ -9,10 +9,12 @@ from sklearn.model_selection import StratifiedKFold
 
 from bench.evaluation.anger_figures import calibration_error
 from bench.evaluation.held_out import Example
-from bench.evaluation.intent_figures import IntentFigures
-from bot.nlu.intent_model import Floats, IntentModel, IntentSettings, ranked, with_threshold
+from bench.evaluation.intent_figures import AskedBack, IntentFigures
+from bot.nlu.intent_model import Floats, IntentModel, IntentSettings, Ranking, ranked, with_threshold
 
 FOLDS = 5
+MOST_ASKED = 0.04  # of all messages: a bot that asks more often is a nuisance
+MARGINS = tuple(round(0.05 * step, 2) for step in range(1, 9))
 
 
 def cross_validated(examples: Sequence[Example], vectors: Floats | None, settings: IntentSettings) -> str:
@@ -24,8 +26,10 @@ def cross_validated(examples: Sequence[Example], vectors: Floats | None, setting
     error = calibration_error([confidence for _, confidence in best],
                               [name == is_ for (name, _), is_ in zip(best, truth, strict=True)])
     figures = IntentFigures.of(truth, [name for name, _ in best])
-    return (f"cross-validation: temperature {temperature:.3f}, threshold "
-            f"{best_threshold(intents, scores, truth, temperature):.2f}, calibration error {error:.3f}, "
+    threshold = best_threshold(intents, scores, truth, temperature)
+    margin = best_margin([with_threshold(ranked(intents, row, temperature), threshold) for row in scores], truth)
+    return (f"cross-validation: temperature {temperature:.3f}, threshold {threshold:.2f}, margin {margin:.2f}, "
+            f"calibration error {error:.3f}, "
             f"accuracy {figures.accuracy:.3f}, macro-F1 {figures.macro_f1:.3f}")
 
 
@@ -63,3 +67,16 @@ def best_threshold(intents: Sequence[str], scores: Floats, truth: Sequence[str],
     right = {step: float(np.mean([with_threshold(ranking, step)[0][0] == is_
                                   for ranking, is_ in zip(rankings, truth, strict=True)])) for step in steps}
     return max(step for step in steps if right[step] >= max(right.values()) - 0.005)
+
+
+def best_margin(rankings: Sequence[Ranking], truth: Sequence[str]) -> float:
+    """The widest margin of asking back that asks seldom and where the best guess is right at most every other time.
+
+    So that a question gains at least as often as it is needless. The narrowest one where none is so good.
+    """
+    good = [MARGINS[0]]
+    for margin in MARGINS:
+        found = AskedBack.of(truth, rankings, margin)
+        if found.asked <= MOST_ASKED * found.examples and 2 * found.best_guess_right <= found.asked:
+            good.append(margin)
+    return max(good)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sklearn.metrics import f1_score
 
-from bot.nlu.intent_model import OUT_OF_SCOPE
+from bot.nlu.confusable import MARGIN, pair_to_ask
+from bot.nlu.intent_model import OUT_OF_SCOPE, Ranking
 
 CONFUSIONS_KEPT = 12
 
@@ -42,6 +43,31 @@ class IntentFigures:
                    _share([said == OUT_OF_SCOPE for is_, said in pairs if is_ == OUT_OF_SCOPE]),
                    _share([is_ == OUT_OF_SCOPE for is_, said in pairs if said == OUT_OF_SCOPE]),
                    tuple((is_, said, count) for (is_, said), count in wrong.most_common(CONFUSIONS_KEPT)))
+
+
+@dataclass(frozen=True)
+class AskedBack:
+    """How often the bot would ask which of two intents is meant, and whether that was worth it.
+
+    Attributes:
+        examples: How many messages there are.
+        asked: How many of them it asks back.
+        among_the_two: How often the right intent is one of the two.
+        best_guess_right: How often the likelier one is right, so that the question was needless.
+    """
+
+    examples: int
+    asked: int
+    among_the_two: int
+    best_guess_right: int
+
+    @classmethod
+    def of(cls, truth: Sequence[str], rankings: Sequence[Ranking], margin: float = MARGIN) -> AskedBack:
+        """Counts; both sequences are in the same order."""
+        asked = [(is_, pair) for is_, ranking in zip(truth, rankings, strict=True)
+                 if (pair := pair_to_ask(ranking, margin)) is not None]
+        return cls(len(truth), len(asked), sum(is_ in pair for is_, pair in asked),
+                   sum(is_ == pair[0] for is_, pair in asked))
 
 
 def _share(answers: Sequence[bool]) -> float | None:

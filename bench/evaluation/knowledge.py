@@ -11,6 +11,10 @@ from rasa_sdk import Tracker
 from rasa_sdk.executor import CollectingDispatcher
 
 from actions.base import LISTEN, ShopAction
+from actions.complaints import ActionComplaintStatus
+from actions.orders import ActionRefundStatus
+from actions.points import ActionPointsBalance, ActionPointsExpiry, ActionPointsHistory, ActionTier
+from actions.privacy import ActionManagePrivacy
 from actions.questions import ActionAnswerQuestion, ActionNotUnderstood
 from actions.turn import Turn
 from bench.evaluation.held_out import LANGUAGES, ROOT, by_language, read_records
@@ -20,6 +24,9 @@ from bot.articles import ArticleFinder
 
 RIGHT, OTHER, REFUSED, ELSEWHERE = "right article", "another article", "refused", "another action"
 OUTCOMES = (RIGHT, OTHER, REFUSED, ELSEWHERE)
+FROM_ARTICLES_ALONE = (ActionAnswerQuestion, ActionNotUnderstood)
+ALSO_FROM_ARTICLES = (ActionRefundStatus, ActionComplaintStatus, ActionManagePrivacy, ActionPointsBalance,
+                      ActionPointsExpiry, ActionPointsHistory, ActionTier)
 
 
 class Question(NamedTuple):
@@ -35,7 +42,7 @@ class Answer(NamedTuple):
 
     Attributes:
         intent: What it was taken for.
-        searched: Whether the action that the intent runs tells articles at all.
+        searched: Whether the action that the intent runs answers from articles alone.
         told: The article that was told.
         nearest: The nearest article, whether told or not.
     """
@@ -76,8 +83,10 @@ def answered(questions: Sequence[Question], reader: Reader, knowledge: Knowledge
         near = finder.find(question.text, intent)
         message = {"text": question.text, "intent": {"name": intent, "confidence": 0.9}, "entities": [],
                    "language": question.language, "articles": near}
-        title = told_title(actions.get(intent), message, knowledge)
-        answers.append(Answer(intent, intent in actions, slugs.get(title or ""), near[0]["slug"] if near else None))
+        action = actions.get(intent)
+        title = told_title(action, message, knowledge)
+        answers.append(Answer(intent, isinstance(action, FROM_ARTICLES_ALONE), slugs.get(title or ""),
+                              near[0]["slug"] if near else None))
     return answers
 
 
@@ -94,8 +103,7 @@ def told_title(action: ShopAction | None, message: dict[str, Any], knowledge: Kn
 
 def actions_of_intents(root: Path = ROOT) -> dict[str, ShopAction]:
     """By intent the action that the rules run for it, where that action may tell an article."""
-    actions: tuple[ShopAction, ...] = (ActionAnswerQuestion(), ActionNotUnderstood())
-    tellers = {action.called: action for action in actions}
+    tellers = {action.called: action() for action in (*FROM_ARTICLES_ALONE, *ALSO_FROM_ARTICLES)}
     found = {}
     for path in sorted((root / "data/rules").glob("*.yml")):
         for rule in yaml.safe_load(path.read_text(encoding="utf8"))["rules"]:

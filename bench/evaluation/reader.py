@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.evaluation.held_out import ROOT, Example, training_examples
 from bot.nlu.encoder import TextEncoder
 from bot.nlu.finder import EntityFinder, read_products
-from bot.nlu.intent_model import Floats, IntentModel, IntentSettings, settled_by_form
+from bot.nlu.intent_model import Floats, IntentModel, IntentSettings, Ranking, settled_by_form
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,12 @@ class Reader:
 
     def intents(self, texts: Sequence[str]) -> list[str]:
         """What the bot would go by for each text."""
+        return [ranking[0][0] for ranking in self.rankings(texts)]
+
+    def rankings(self, texts: Sequence[str]) -> list[Ranking]:
+        """The intents of each text as the bot weighs them, what it would go by first."""
         vectors = self._encoded(texts)
-        return [self.model.decide(text, None if vectors is None else vectors[at], self._spans(text))[0][0]
+        return [self.model.decide(text, None if vectors is None else vectors[at], self._spans(text))
                 for at, text in enumerate(texts)]
 
     def is_settled_by_form(self, text: str) -> bool:

@@ -10,13 +10,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
+
+from bench.evaluation.hostile import hostile_texts
+
+if TYPE_CHECKING:
+    from bot.nlu.encoder import TextEncoder
 
 SHORT_TOKENS = 16
 SHORT_TEXTS, LONG_TEXTS = 205, 65
 UNTIMED = 5
+HOSTILE_TIMES = 15
 LONGEST_TEXT = 4000
 """Characters: no message is longer (see ``crm_store.rules.text``), and the encoder reads its start and its end."""
 
@@ -59,6 +65,34 @@ def resident_mb() -> float:
     return float(psutil.Process().memory_info().rss) / 1e6
 
 
+def measure_hostile(encoder: TextEncoder) -> dict[str, Any]:
+    """Of the texts that nobody means well with: the slowest by its median, and the megabytes that reading them leaves.
+
+    What a message goes through is timed, up to where its length no longer matters: the encoder, the entity finder, and
+    the signs that the intent model looks at.
+    """
+    from bench.evaluation.held_out import ROOT
+    from bot.nlu.finder import EntityFinder, read_products
+    from bot.nlu.intent_model import settled_by_form, surface_features
+
+    finder = EntityFinder(read_products(ROOT / "data/demo/products.json"))
+
+    def read(text: str) -> None:
+        encoder.read([text])
+        settled_by_form(text, [(entity.start, entity.end) for entity in finder.find(text)])
+        surface_features(text)
+
+    for text in hostile_texts().values():
+        read(text)
+    before = resident_mb()
+    # Another end makes another text of it: what was read before would cost nothing.
+    medians = {name: milliseconds(read, [f"{text}{time}" for time in range(HOSTILE_TIMES)])["median"]
+               for name, text in hostile_texts().items()}
+    slowest = max(medians, key=lambda name: medians[name])
+    return {"hostile": {"texts": len(medians), "slowest": slowest, "milliseconds": medians[slowest],
+                        "left_mb": resident_mb() - before}}
+
+
 def main() -> None:
     """Measures and prints JSON."""
     arguments = argparse.ArgumentParser(prog="python -m bench.evaluation.speed", description=__doc__)
@@ -83,7 +117,8 @@ def main() -> None:
     long = itertools.islice(long_texts(pieces, LONGEST_TEXT), LONG_TEXTS)
     read = {"short_ms": milliseconds(lambda text: encoder.read([text]), list(short)),
             "longest_ms": milliseconds(lambda text: encoder.read([text]), list(long))}
-    print(json.dumps({**read, "libraries_mb": libraries - empty, "encoder_mb": loaded - libraries}))
+    print(json.dumps({**read, **measure_hostile(encoder), "libraries_mb": libraries - empty,
+                      "encoder_mb": loaded - libraries}))
 
 
 if __name__ == "__main__":

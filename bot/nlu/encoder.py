@@ -5,6 +5,7 @@ It is loaded once a process, and the last readings are kept: all who want to kno
 """
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import json
@@ -116,6 +117,7 @@ class TextEncoder:
                                                    providers=["CPUExecutionProvider"])
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             config = json.loads((folder / "config.json").read_text(encoding="utf8"))
+            _return_freed_memory()
             return cls(digests["model.onnx"][:16], session, tokenizer, config)
         except Exception as error:  # both libraries raise classes of their own that share no root
             raise EncoderDamaged(f"the text encoder in {folder} does not load: {error}") from error
@@ -201,6 +203,13 @@ def check_files(folder: Path) -> dict[str, str]:
         if hashlib.sha256((folder / name).read_bytes()).hexdigest() != released.get(name):
             raise EncoderDamaged(f"the text encoder's file {folder / name} is damaged; restore it from the release")
     return released
+
+
+def _return_freed_memory() -> None:
+    """Loading takes 20 MB for a moment, which glibc would keep; other C libraries give such memory back themselves."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def prepared(text: str) -> str:

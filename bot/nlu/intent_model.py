@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float32]
 _LONGEST_TEXT = 600  # characters that are read: a customer says what they want in the first lines
 _PIECE = re.compile(r"[a-zà-öø-ÿ]+(?:'[a-zà-öø-ÿ]+)?|#[a-z]|[0-9]+|[^\s]")
 _MASKS = (
-    (re.compile(r"\S+@\S+\.[a-z]+"), " #e "),
+    (re.compile(r"(?<![^\s@])[^\s@]+@[^\s@]+\.[a-z]+"), " #e "),
     (re.compile(r"(?<![a-z0-9])wl ?20[0-9]{9}|(?<![0-9])20[1-4][0-9]{8}(?![0-9])"), " #o "),
     (re.compile(r"(?<![a-z0-9])c[0-9]{2,9}(?![0-9a-z])"), " #c "),
     (re.compile(r"(?<![0-9])1[3-9][0-9]{9}(?![0-9])|(?<![0-9])09[0-9]{8}(?![0-9])"), " #p "),
@@ -218,8 +218,11 @@ def settled_by_form(text: str, details: Iterable[tuple[int, int]]) -> str | None
 
     Returns:
         ``affirm``, ``thank``, ``deny`` or ``greet`` for the emoji that say so, ``out_of_scope`` for anything else
-        without a letter or a digit, ``inform`` for a message that is nothing but details, or digits only.
+        without a letter or a digit, ``inform`` for a message that is nothing but details, or digits only. A message
+        longer than what is read of it is settled by nothing.
     """
+    if len(text) > _LONGEST_TEXT:
+        return None
     folded = fold(text)
     bare = [character for character in folded if character.isalnum()]
     if not bare:

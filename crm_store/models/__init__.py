@@ -1,6 +1,8 @@
 """Every table of the CRM store, one module a topic."""
 from crm_store.models.base import Base
+from crm_store.models.cases import Case
 from crm_store.models.conversations import Conversation, DialogueTracker, Message, Rating
+from crm_store.models.corrections import Correction
 from crm_store.models.customers import ChannelIdentity, Consent, Customer, Feedback, LinkCode
 from crm_store.models.knowledge import ArticlePassage, KnowledgeArticle, Macro
 from crm_store.models.loyalty import PointsAllocation, PointsEntry, Redemption, Reward, Tier
@@ -17,9 +19,9 @@ from crm_store.models.tickets import (
 )
 
 __all__ = [
-    "ArticlePassage", "AuditEntry", "Base", "BusinessCalendar", "ChannelIdentity", "Consent", "Conversation",
-    "Customer", "DeskSession", "DialogueTracker", "Escalation", "Feedback", "KnowledgeArticle", "LinkCode",
-    "LoginFailure", "Macro", "Message", "Notification", "Order", "OrderItem", "PointsAllocation", "PointsEntry",
-    "Product", "Rating", "Redemption", "Reward", "Shipment", "SlaClock", "SlaEvent", "SlaPolicy", "SupportAgent",
-    "Team", "Ticket", "Tier",
+    "ArticlePassage", "AuditEntry", "Base", "BusinessCalendar", "Case", "ChannelIdentity", "Consent", "Conversation",
+    "Correction", "Customer", "DeskSession", "DialogueTracker", "Escalation", "Feedback", "KnowledgeArticle",
+    "LinkCode", "LoginFailure", "Macro", "Message", "Notification", "Order", "OrderItem", "PointsAllocation",
+    "PointsEntry", "Product", "Rating", "Redemption", "Reward", "Shipment", "SlaClock", "SlaEvent", "SlaPolicy",
+    "SupportAgent", "Team", "Ticket", "Tier",
 ]

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from crm_store.models import Conversation, Customer, Message, SlaClock, SupportAgent, Ticket
+from crm_store.models import Conversation, Customer, Escalation, Message, SlaClock, SupportAgent, Ticket
 from crm_store.rules.text import excerpt
 from crm_store.services.access import visible_to
 from crm_store.services.tickets import UNSOLVED
@@ -21,13 +21,17 @@ LAST_TEXT_LENGTH = 120
 
 @dataclass(frozen=True)
 class QueueRow:
-    """One conversation that waits for a human. ``due_at`` and ``promise`` are of its next promise not kept yet."""
+    """One conversation that waits for a human. ``due_at`` and ``promise`` are of its next promise not kept yet.
+
+    ``anger`` is of the latest message, ``reason_anger`` of the one for which the ticket shown was handed over.
+    """
 
     conversation_id: int
     ticket_number: str | None
     kind: str | None
     grade: str | None
     reason: str | None
+    reason_anger: float | None
     customer_name: str | None
     tier: str | None
     channel: str
@@ -73,7 +77,8 @@ def queue_for(session: Session, agent: SupportAgent, *, now: datetime, view: str
     query = (
         select(Conversation, Customer.name, Customer.tier_code, SupportAgent.name.label("assignee_name"),
                clock.due_at, clock.promise, clock.state, ticket.number, ticket.kind, ticket.grade, ticket.reason,
-               last.text, last.created_at.label("last_at"), _latest_valence().label("valence"))
+               _anger_behind(ticket).label("reason_anger"), last.text,
+               last.created_at.label("last_at"), _latest_valence().label("valence"))
         .outerjoin(Customer, Customer.id == Conversation.customer_id)
         .outerjoin(SupportAgent, SupportAgent.id == Conversation.assignee_id)
         .outerjoin(clock, clock.id == soonest)
@@ -118,6 +123,11 @@ def _soonest_clock() -> Any:
     )
 
 
+def _anger_behind(ticket: Any) -> Any:
+    return (select(Escalation.anger).where(Escalation.ticket_id == ticket.id).order_by(Escalation.id.desc()).limit(1)
+            .correlate(ticket).scalar_subquery())
+
+
 def _latest_ticket() -> Any:
     ticket = aliased(Ticket)
     return (select(sa.func.max(ticket.id)).where(ticket.conversation_id == Conversation.id,
@@ -147,7 +157,8 @@ def _row(row: Any, now: datetime) -> QueueRow:
     conversation = row.Conversation
     return QueueRow(
         conversation_id=conversation.id, ticket_number=row.number, kind=row.kind, grade=row.grade, reason=row.reason,
-        customer_name=row.name, tier=row.tier_code, channel=conversation.channel, language=conversation.language,
+        reason_anger=row.reason_anger, customer_name=row.name, tier=row.tier_code, channel=conversation.channel,
+        language=conversation.language,
         anger=conversation.anger, valence=row.valence, due_at=row.due_at, promise=row.promise,
         breached=row.state == "breached" or (row.due_at is not None and row.due_at < now),
         assignee_id=conversation.assignee_id, assignee_name=row.assignee_name,

@@ -84,13 +84,19 @@ def sentences(body: str) -> list[str]:
     return [part for part in parts if len(part) >= SHORTEST_SENTENCE]
 
 
-def passages_without_vector(session: Session, encoder: str) -> list[ArticlePassage]:
-    """Passages that ``encoder`` has not read yet, those another encoder has read included."""
+def passages_without_vector(session: Session, encoder: str, limit: int | None = None) -> list[ArticlePassage]:
+    """Passages that ``encoder`` has not read yet, the oldest first; those another encoder has read included.
+
+    Args:
+        session: any session.
+        encoder: the encoder's name.
+        limit: how many to give at most; all where it is left out.
+    """
     return list(session.execute(
         select(ArticlePassage)
         .where(sa.or_(ArticlePassage.vector.is_(None), ArticlePassage.encoder.is_(None),
                       ArticlePassage.encoder != encoder))
-        .order_by(ArticlePassage.id)
+        .order_by(ArticlePassage.id).limit(limit)
     ).scalars())
 
 

@@ -25,6 +25,7 @@ from crm_store.models import (
     Ticket,
 )
 from crm_store.models.customers import CHANNELS, CONSENT_PURPOSES
+from crm_store.queries.corrections import corrections_of
 from crm_store.queries.customers import consents_of
 from crm_store.queries.points import points_balance
 from crm_store.services.audit import record
@@ -122,8 +123,7 @@ def export_customer(session: Session, customer_id: int, now: datetime) -> dict[s
                 session, select(Redemption).where(Redemption.customer_id == customer_id).order_by(Redemption.id))]},
         "conversations": [
             _fields(talk, "channel", "status", "language", "created_at", "resolved_at")
-            | {"messages": [_fields(each, "direction", "author", "text", "created_at", "intent", "anger")
-                            for each in messages if each.conversation_id == talk.id]}
+            | {"messages": _messages(session, talk.id, messages)}
             for talk in conversations],
         "tickets": [_fields(each, "number", "kind", "status", "stage", "category", "summary", "wish", "opened_at",
                             "resolved_at") for each in _rows(
@@ -133,6 +133,14 @@ def export_customer(session: Session, customer_id: int, now: datetime) -> dict[s
         "feedback": [_fields(each, "text", "created_at") for each in _rows(
             session, select(Feedback).where(Feedback.customer_id == customer_id).order_by(Feedback.id))],
     }
+
+
+def _messages(session: Session, conversation_id: int, messages: list[Message]) -> list[dict[str, Any]]:
+    corrected = corrections_of(session, conversation_id)
+    return [
+        _fields(each, "direction", "author", "text", "created_at", "intent", "anger")
+        | {f"corrected_{field}": said.value for field, said in corrected.get(each.id, {}).items()}
+        for each in messages if each.conversation_id == conversation_id]
 
 
 def _rows(session: Session, statement: Any) -> list[Any]:

@@ -144,6 +144,25 @@ export async function askAndAct(action) {
   if (answer) await act(action, action === "resolve" ? { cause: answer.get("cause") } : undefined);
 }
 
+/** Say what a message is; only what was changed is sent, so that a colleague's word on the rest stays. */
+async function correct(button) {
+  const dialog = get("ask-correct");
+  const { correct: message, angry, intent } = button.dataset;
+  const conversation = place.conversation;
+  const form = dialog.querySelector("form");
+  form.elements.angry.value = angry;
+  form.elements.intent.value = intent;
+  const answer = await ask(dialog);
+  if (!answer) return;
+  const said = {};
+  if (answer.get("angry") !== angry) said.angry = { yes: true, no: false }[answer.get("angry")] ?? null;
+  if (answer.get("intent") !== intent) said.intent = answer.get("intent") || null;
+  if (!Object.keys(said).length) return;
+  const { ok } = await post(`/api/conversations/${conversation}/messages/${message}/correction`, said);
+  if (ok) toast(say("corrected"));
+  await refreshConversation("open");
+}
+
 /** Begin to write a reply or a note. */
 export function write(kind, { focus = true } = {}) {
   const form = get("compose-form");
@@ -196,9 +215,16 @@ get("conversation").addEventListener("click", (event) => {
   if (!button) return;
   if (button.dataset.action) act(button.dataset.action);
   else if (button.dataset.ask) askAndAct(button.dataset.ask);
+  else if (button.dataset.correct) correct(button);
   else if (button.dataset.insert) insert(button.dataset.insert);
   else if (button.classList.contains("kind")) write(button.dataset.kind);
   else if (button.id === "new-below") toEnd();
+});
+get("customer").addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-insert]");
+  if (!button) return;
+  place.pane = "conversation";  // panes stack on a phone
+  insert(button.dataset.insert);
 });
 get("conversation").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -15,6 +15,7 @@ from rasa.shared.nlu.constants import TEXT
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
+from bench.evaluation.hostile import hostile_texts
 from bot.nlu import encoder as encoder_module
 from bot.nlu.encoder import EncoderDamaged, EncoderFailed, EncoderMissing, TextEncoder, load_encoder, prepared
 from bot.nlu.encoder_featurizer import EncoderFeaturizer
@@ -57,8 +58,8 @@ def test_a_reading_has_a_unit_vector_a_probability_and_a_valence(encoder: TextEn
         reading.vector[0] = 0
 
 
-@pytest.mark.parametrize("text", ["😀" * 300, "😡", "\ud800", "a\0b", "\u200d\ufe0f", "0", "<s></s><pad>", "é" * 500,
-                                  "a" * 100_000, "好" * 100_000, "\n" * 100_000, "x y " * 25_000])
+@pytest.mark.parametrize("text", [*hostile_texts().values(), "😡", "a\0b", "\u200d\ufe0f", "0", "<s></s><pad>",
+                                  "é" * 500])
 def test_any_string_is_read(encoder: TextEncoder, text: str) -> None:
     reading = encoder.read([text])[0]
     assert np.isfinite(reading.vector).all()

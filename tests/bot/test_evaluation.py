@@ -10,10 +10,11 @@ import pytest
 from bench.evaluation.anger import Rival, figures, scored
 from bench.evaluation.anger_figures import at_threshold, average_precision, best_f1, calibration_error, false_alarm_rate
 from bench.evaluation.anger_sources import Labelled
+from bench.evaluation.cross_validation import best_margin
 from bench.evaluation.entity_figures import Detail, compare, labelled_details, same_value
 from bench.evaluation.held_out import Example, by_language
-from bench.evaluation.intent_figures import IntentFigures
-from bench.evaluation.intents import figures_by_language
+from bench.evaluation.intent_figures import AskedBack, IntentFigures
+from bench.evaluation.intents import asked_by_language, figures_by_language
 from bench.evaluation.knowledge import (
     ELSEWHERE,
     OTHER,
@@ -58,6 +59,28 @@ def test_intents_are_told_by_language_and_together() -> None:
     assert {language: one["accuracy"] for language, one in found.items()} == {
         "zh": 0.5, "en": 1.0, "all": pytest.approx(2 / 3)}
     assert [name for name, _ in by_language(examples[2:])] == ["en", "all"]
+
+
+def close(first: str, second: str, likely: float, less_likely: float) -> list[tuple[str, float]]:
+    return [(first, likely), (second, less_likely), (OUT_OF_SCOPE, 0.01)]
+
+
+def test_asking_back_counts_what_it_finds_and_what_it_costs() -> None:
+    two = close("ask_tier", "redeem_points", 0.5, 0.45)
+    rankings = [two, two, two, close("ask_tier", "greet", 0.5, 0.45), close("ask_tier", "redeem_points", 0.9, 0.05)]
+    truth = ["ask_tier", "redeem_points", "ask_store", "greet", "redeem_points"]
+    assert AskedBack.of(truth, rankings) == AskedBack(5, asked=3, among_the_two=2, best_guess_right=1)
+    assert AskedBack.of(truth, rankings, margin=0.04).asked == 0
+
+
+def test_the_margin_is_the_widest_that_asks_seldom_and_not_needlessly() -> None:
+    sure = [close("greet", "thank", 0.9, 0.05)] * 100
+    near, far = close("ask_tier", "redeem_points", 0.5, 0.44), close("ask_tier", "redeem_points", 0.6, 0.38)
+    assert best_margin([*sure, near, near], ["greet"] * 100 + ["ask_tier", "redeem_points"]) == 0.40
+    assert best_margin([*sure, near, far], ["greet"] * 100 + ["redeem_points", "ask_tier"]) == 0.40
+    assert best_margin([*sure, near, far, far], ["greet"] * 100 + ["redeem_points"] + ["ask_tier"] * 2) == 0.20
+    assert best_margin([*sure, *[near] * 5], ["greet"] * 100 + ["redeem_points"] * 5) == 0.05
+    assert best_margin([*sure, near], ["greet"] * 100 + ["ask_tier"]) == 0.05
 
 
 def test_average_precision_is_the_mean_of_the_precision_at_each_angry_row() -> None:
@@ -171,9 +194,12 @@ def test_tables() -> None:
 
 def test_the_page_has_the_sections_that_were_measured() -> None:
     systems = {"Warmline": figures_by_language([Example("x", "a", "zh")], ["b"])}
-    intents = {"systems": systems, "stock_epochs": None, "with_encoder": True, "settled_by_form": 0}
+    asked = asked_by_language([Example("x", "ask_tier", "zh")], [[("ask_tier", 0.5), ("redeem_points", 0.45)]])
+    intents = {"systems": systems, "stock_epochs": None, "with_encoder": True, "settled_by_form": 0,
+               "asked_back": asked}
     text = page({"encoder": "e", "cores": 2, "python": "3.10", "intents": intents})
     assert "| Warmline | Chinese | 1 | 0.0 % | 0.000 |  |  |" in text and "| `a` | `b` | 1 |" in text
+    assert "1 times (1 Chinese; 100.0 %). The right one was among the two 1 times" in text
     assert "## Anger" not in text and "stock Rasa" not in text
 
 

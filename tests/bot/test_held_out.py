@@ -4,6 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.evaluation.anger_sources import service_sources
 from bench.evaluation.entities import labelled_messages
@@ -55,8 +56,10 @@ def learnt_texts() -> set[str]:
     articles = [read_article(path) for path in sorted((ROOT / "data/kb").glob("*.md"))]
     asked = [text for article in articles for text in (article.title_zh, article.title_en, *article.questions_zh,
                                                        *article.questions_en)]
-    assert min(len(turns), len(examples), len(asked)) > 100
-    return {letters_and_digits(text) for text in (*turns, *examples, *asked)}
+    lists = yaml.safe_load((ROOT / "data/kb/unanswered.yml").read_text(encoding="utf8"))
+    unanswered = [text for texts in lists.values() for text in texts]
+    assert min(len(turns), len(examples), len(asked), len(unanswered)) > 100
+    return {letters_and_digits(text) for text in (*turns, *examples, *asked, *unanswered)}
 
 
 def held_out_files() -> list[Path]:

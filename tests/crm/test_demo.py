@@ -45,6 +45,7 @@ from crm_store.queries.points import points_balance, spend_of, tiers
 from crm_store.queries.queue import queue_for
 from crm_store.rules.tiers import raised
 from crm_store.services import sla
+from crm_store.services.cases import conversations_to_draw, draw_case
 from crm_store.services.dispatch import conversations_waiting
 from crm_store.services.points import earn_points_for_order, expire_points, grant_points, review_tiers
 from crm_store.services.staff import log_in
@@ -283,3 +284,14 @@ def test_a_broken_article_is_named(tmp_path: Path, text: str) -> None:
     path.write_text(text, encoding="utf8")
     with pytest.raises(ValueError, match=r"broken\.md"):
         read_article(path)
+
+
+def test_the_settled_conversations_of_the_shop_are_solved_cases(shop: Store) -> None:
+    with shop.read() as session:
+        drafts = [draw_case(session, each) for each in conversations_to_draw(session, "encoder", 1000)]
+        resolved = session.execute(select(sa.func.count()).where(Conversation.status == "resolved")).scalar_one()
+    solved = [draft for draft in drafts if draft.solution]
+    assert len(drafts) == len({draft.conversation_id for draft in drafts}) > len(solved) == resolved > 20
+    assert {draft.language for draft in solved} == {"zh", "en"}
+    courtesies = ("前面的记录我都看过了", "I will see this through", "不客气", "You are welcome")
+    assert not [draft.solution for draft in solved if any(words in draft.solution for words in courtesies)]

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from crm_store.models import ArticlePassage, KnowledgeArticle
-from crm_store.queries.knowledge import article, articles, articles_about, passage_vectors
+from crm_store.queries.knowledge import article, articles, articles_about, passage_vectors, passages_mark
 from crm_store.services.knowledge import passages_without_vector, questions_of, save_article, sentences, store_vectors
 from tests.crm.conftest import Desk
 
@@ -113,3 +113,16 @@ def test_a_question_equal_to_the_title_stands_once(desk: Desk) -> None:
     assert texts(desk, "zh").count("退货") == 1
     with desk.store.read() as session:
         assert session.execute(sa.select(sa.func.count()).where(ArticlePassage.text == "")).scalar_one() == 0
+
+
+def test_the_mark_changes_with_what_is_found(desk: Desk) -> None:
+    marks = [desk.ask(passages_mark, ENCODER)]
+    save(desk)
+    assert desk.ask(passages_mark, ENCODER) == marks[0]  # nothing was read yet
+    for change in (None, {"published": False}, {"published": True}, {"body_zh": "十五天内可退。"}):
+        if change is not None:
+            save(desk, **change)
+        read_all(desk)
+        marks.append(desk.ask(passages_mark, ENCODER))
+    assert len(set(marks)) == len(marks) - 1  # unpublished is as if it had never been
+    assert marks[2] == marks[0]

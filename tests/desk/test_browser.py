@@ -17,6 +17,7 @@ from crm_store.database import Store
 from crm_store.live import watch_store
 from tests.conftest import find_program, free_port, require
 from tests.desk.conftest import PASSWORD, Clock, Desk, make_desk, open_shop
+from tests.desk.test_suggestions import read_cases, save, solved
 
 pytestmark = pytest.mark.browser
 HOSTILE = "<img src=x onerror='window.owned=1'><script>window.owned=1</script>"
@@ -174,6 +175,33 @@ def test_a_phrase_is_inserted_and_never_sent_by_itself(served: Served) -> None:
     assert page.locator(".m.out.agent").count() == 0
 
 
+def test_the_bots_reading_is_corrected_by_keyboard_and_a_colleague_sees_it(served: Served) -> None:
+    desk = served.desk
+    conversation = desk.escalated("a", "你们真行", intent="thank", anger=0.4)
+    colleague = served.page("zhang", f"/desk?conversation={conversation}")
+    page = served.page("lee", f"/desk?conversation={conversation}")
+    page.focus(".understood summary")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#ask-correct")).to_be_visible()
+    page.focus('#ask-correct [name="angry"]:checked')
+    page.keyboard.press("ArrowDown")
+    page.select_option('#ask-correct [name="intent"]', label="Make a complaint")
+    desk.clock.move(seconds=30)
+    page.click("#ask-correct .primary")
+    page.wait_for_selector(".understood dd >> text=→ Make a complaint")
+    assert "→ Angry" in page.inner_text(".understood dl")
+    expect(page.locator("[data-correct]")).to_be_focused()
+    colleague.wait_for_selector(".understood summary >> text=已更正", timeout=5_000)
+    page.click("[data-correct]")
+    page.select_option('#ask-correct [name="intent"]', "")
+    page.click("#ask-correct .primary")
+    expect(page.locator(".understood dl")).not_to_contain_text("Make a complaint")
+    assert "→ Angry" in page.inner_text(".understood dl")
+    assert not served.complaints
+
+
 def test_nothing_hostile_runs(served: Served) -> None:
     desk = served.desk
     conversation = desk.escalated("a", HOSTILE, customer_id=desk.customer(HOSTILE), reply=HOSTILE, assignee="zhang",
@@ -214,3 +242,25 @@ def test_on_a_phone_a_conversation_opens_at_its_end(served: Served) -> None:
     page = served.page("wang", viewport={"width": 390, "height": 844})
     page.click(f"#item-{conversation}")
     expect(page.locator("#thread > li").last).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_suggested_article_is_inserted_and_a_solved_case_opened(served: Served, width: int) -> None:
+    desk = served.desk
+    save(desk, body_zh="三个工作日内到账。")
+    before = solved(desk, "a", "退款拖了三周" + "w" * 200)
+    conversation = desk.escalated("b", "退款怎么还没到", assignee="wang")
+    read_cases(desk)
+    page = served.page("wang", f"/desk?conversation={conversation}", viewport={"width": width, "height": 800})
+    if width < 900:
+        page.click(".panes [data-pane=customer]")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.click("#near-articles [data-insert]")
+    expect(page.locator("#text")).to_have_value("三个工作日内到账。")
+    expect(page.locator("#text")).to_be_focused()
+    if width < 900:
+        page.click(".panes [data-pane=customer]")
+    page.click("#solved-cases a")
+    expect(page.locator("#conversation-head")).to_have_attribute("data-conversation", str(before))
+    expect(page.locator("#text")).to_be_visible()
+    assert page.url.endswith(f"conversation={before}") and not served.complaints
