@@ -56,6 +56,11 @@ _YUAN_EN = "(?:rmb|cny|yuans?|kuai|bucks?|dollars?|usd|hkd|ntd?|quid|euros?)(?![
 _SIGN = "(?:us|hk|nt|a)?[$¥€£]|(?<![a-z])(?:rmb|cny|usd)[:. ]?"
 _LOST = ("(?:损失|赔偿?|花费?|付|扣|退|差价|价值|值|少|多收|被骗|总共|一共|亏)"
          "(?:给?[我你]|了|个|大概|大约|约|差不多|是|有|:|,| )*")
+_PAID = (r"(?<![a-z])(?:paid|pay|paying|(?:over)?charged|costs?|spent|owed?|owes|worth|refund(?:ed)?|deducted|lost|"
+         r"price is|difference of|total (?:of|is))(?: (?:you|me|us|him|her|back|just|only|about|around|over|nearly|"
+         r"almost|exactly|roughly|by|of|was|is|another|an extra)){0,3} ")
+_OTHER_UNIT_EN = (r"(?![0-9/%:a-z-]|[.,][0-9])(?! ?(?:points?|pts?|percent)\b)"
+                  r"(?! (?!plus\b|is\b|was\b|as\b|this\b)[a-z]+s\b)")  # times, days, towels
 _OTHER_UNIT = ("(?![.,:]?[0-9])(?![/a-z%一二两三四五六七八九零个件条只次天年月周日小号米分点积倍折期码位张套床"
                "公斤克升毫瓦单把盏名项笔十百千万])")
 _NOT_POINTS = "(?![钟之期店类享公米贝辨别手工秒开批付给])"
@@ -104,8 +109,10 @@ _TABLE: tuple[tuple[str, _Read, tuple[str, ...]], ...] = (
         r"(?<![0-9])(?<![0-9][.,])"
         rf"(?P<span>(?P<value>[0-9]{{3,7}}|{CHARACTERS}[百千万]{CHARACTERS}{{0,5}}) ?点)(?![0-9钟半多左前后])",
         r"积分(?:还|只|共|一共|总共)*(?:有|剩下?|余)(?:有|了)?(?P<value>[0-9]{2,7})(?![0-9.,a-z%个元块天月])",
-        rf"(?<![0-9a-z])(?<![0-9][.,])(?P<span>(?P<value>{ARABIC}|{ENGLISH}) ?(?:(?:loyalty|reward|bonus|member) )?"
-        r"(?:points?|pts?))(?![a-z])",
+        rf"(?<![0-9a-z])(?<![0-9][.,])(?P<span>(?P<value>{ARABIC}k?|{ENGLISH}) ?(?:of (?:my|the|your|those|these) )?"
+        r"(?:(?:loyalty|rewards?|bonus|member(?:ship)?|shop|store|club|extra|more|free) )?(?:points?|pts?))(?![a-z])",
+        r"(?<![a-z])(?:points?|pts?)(?: balance)?(?: (?:is|was|are|were|of|at|says|shows)|:){1,2} ?"
+        r"(?:only |just |now )?(?P<value>[0-9]{2,7}|[0-9],[0-9]{3})(?![0-9%a-z]|[.,][0-9])",
     )),
     ("amount", _amount, (
         rf"(?P<span>(?:{_SIGN}) ?(?P<value>{ARABIC})(?: ?(?P<scale>[kw万千]))?(?: ?{_YUAN_ZH}| ?{_YUAN_EN})?)"
@@ -116,6 +123,7 @@ _TABLE: tuple[tuple[str, _Read, tuple[str, ...]], ...] = (
         rf"(?<![0-9a-z])(?<![0-9][.,])(?P<span>(?P<value>{ARABIC}|{ENGLISH}) ?(?P<scale>[kw])? ?{_YUAN_EN})",
         r"(?<![0-9a-z])(?<![0-9][.,])(?P<value>[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]{1,2})?|[0-9]{1,7}\.[0-9]{2})"
         r"(?![0-9.,%a-z°℃米升斤公厘克号寸折倍])",
+        rf"{_PAID}(?P<value>[0-9]{{2,6}}(?:\.[0-9]{{1,2}})?){_OTHER_UNIT_EN}",
         rf"{_LOST}(?P<value>[0-9]{{2,6}}(?:\.[0-9]{{1,2}})?|{CHARACTERS}{{2,8}}){_ABOUT}{_OTHER_UNIT}",
     )),
 )

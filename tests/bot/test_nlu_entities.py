@@ -92,6 +92,14 @@ def found(text: str) -> list[tuple[str, str, object]]:
     ("1,000 points", "points", "1,000 points", 1000),
     ("five hundred points", "points", "five hundred points", 500),
     ("200 pts", "points", "200 pts", 200),
+    ("swap 5k points for something", "points", "5k points", 5000),
+    ("use 300 of my points", "points", "300 of my points", 300),
+    ("250 membership points vanished", "points", "250 membership points", 250),
+    ("my points: 420, why", "points", "420", 420),
+    ("my points balance is only 1,250", "points", "1,250", 1250),
+    ("I was charged 199 plus shipping", "amount", "199", 199.0),
+    ("it cost me about 45.5", "amount", "45.5", 45.5),
+    ("you still owe me 320", "amount", "320", 320.0),
     ("上周三买的", "date", "上周三", "2026-11-11"),
     ("上禮拜三買的", "date", "上禮拜三", "2026-11-11"),
     ("周三下的单", "date", "周三", "2026-11-18"),
@@ -172,6 +180,8 @@ def test_several_details_come_in_order_and_the_sharper_one_wins_an_overlap() -> 
         ("order_number", "WL20261018004", "WL20261018004"), ("amount", "两百块", 200.0),
         ("phone", "13800138000", "13800138000")]
     assert found("20261018 100元") == [("date", "20261018", "2026-10-18"), ("amount", "100元", 100.0)]
+    assert found("it cost 20 points") == [("points", "20 points", 20)]
+    assert found("I paid 12 times") == found("a refund 50% off") == found("lost 24 towels") == []
     assert found("100积分值多少元") == [("points", "100积分", 100)]
 
 
