@@ -29,7 +29,8 @@ class IntentClassifier(GraphComponent, classifier.IntentClassifier):
         """The component's default config (see parent class for full docstring)."""
         default = IntentSettings()
         return {"c": default.c, "vector_weight": default.vector_weight, "least_documents": default.least_documents,
-                "temperature": default.temperature, "threshold": default.threshold, "ranking_length": 5}
+                "temperature": default.temperature, "threshold": default.threshold,
+                "out_of_scope_bias": default.out_of_scope_bias, "ranking_length": 5}
 
     def __init__(self, config: dict[str, Any], model_storage: ModelStorage, resource: Resource,
                  model: IntentModel | None = None) -> None:

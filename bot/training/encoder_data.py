@@ -6,10 +6,11 @@ rows are taken, and in which order, depends on the seed alone.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,7 +74,7 @@ class Shares:
     """How many rows of each kind to take.
 
     Attributes:
-        public: Rows of the public emotion sets, 36 in 100 of them angry.
+        public: Rows of the public emotion sets.
         calm: Customers' turns of MultiDoGO.
         reviews: Reviews of goods and meals, for the valence alone.
         requests: Requests of the Bitext set.
@@ -81,9 +82,11 @@ class Shares:
         repeat: How often every service turn is seen.
         examples: How often every intent example is seen, and every message that is none of the shop's business.
         kept_back: Share of the groups of service turns that is not learnt from but calibrated on.
+        passes: How often all that is done, each time with other rows of what is drawn.
+        angry: Share of the public rows that are angry, while there are enough.
     """
 
-    public: int = 45_000
+    public: int = 90_000
     calm: int = 6_000
     reviews: int = 0
     requests: int = 2_000
@@ -91,6 +94,8 @@ class Shares:
     repeat: int = 3
     examples: int = 2
     kept_back: float = 0.06
+    passes: int = 3
+    angry: float = 0.36
 
 
 def gather(corpora: Path, project: Path, shares: Shares, seed: int) -> Data:
@@ -107,10 +112,13 @@ def gather(corpora: Path, project: Path, shares: Shares, seed: int) -> Data:
     calibrate: dict[str, list[Row]] = {}
     learning: list[Row] = []
     for language in LANGUAGES:
-        records = _records(project / "data" / "sentiment" / f"service_{language}.jsonl")
-        kept_back, rest = _split_by_group(records, shares.kept_back, chance)
-        calibrate[f"service_{language}"] = [_service_row(record) for record in kept_back]
-        learning += [_service_row(record) for record in rest] * shares.repeat
+        kept_back: list[Row] = []
+        turns: list[Row] = []
+        for record in _records(project / "data" / "sentiment" / f"service_{language}.jsonl"):
+            side = kept_back if _is_kept_back(record["group"], shares.kept_back, seed) else turns
+            side.append(_service_row(record))
+        calibrate[f"service_{language}"] = kept_back
+        learning += turns * shares.repeat
 
     public: list[Row] = []
     for record in _records(corpora / "emotion_train.jsonl"):
@@ -122,9 +130,9 @@ def gather(corpora: Path, project: Path, shares: Shares, seed: int) -> Data:
         chance.shuffle(report[name])
         report[name] = report[name][:500]
 
-    turns = sorted({line.strip() for line in _lines(corpora / "multidogo_customer_turns.txt") if line.strip()})
-    chance.shuffle(turns)
-    calm = [Row(text, 0, UNKNOWN, 1.0, "multidogo") for text in turns]
+    chats = sorted({line.strip() for line in _lines(corpora / "multidogo_customer_turns.txt") if line.strip()})
+    chance.shuffle(chats)
+    calm = [Row(text, 0, UNKNOWN, 1.0, "multidogo") for text in chats]
     report["multidogo"], calm = calm[:1500], calm[1500:]
 
     examples = list(_examples(project))
@@ -139,19 +147,23 @@ def gather(corpora: Path, project: Path, shares: Shares, seed: int) -> Data:
                  for record in _records(project / "data" / "sentiment" / f"beyond_{language}.jsonl")] * shares.examples
     learning += [Row(text, UNKNOWN if intent in _HEATED_TOPICS else 0, UNKNOWN, 0.5, "examples", intents.index(intent))
                  for text, intent in examples] * shares.examples
+    learning += list(_corrections(project, intents)) * shares.repeat
 
     held_out = {_plain(text) for path in sorted((project / "tests" / "nlu").glob("*.yml"))
                 for text, _ in _intent_examples(path)}
     taken = held_out | {_plain(row.text) for part in (*report.values(), *calibrate.values()) for row in part}
     pools: list[tuple[list[Row], int]] = [(calm, shares.calm), (list(_reviews(corpora)), shares.reviews),
                                           (list(_requests(corpora)), shares.requests)]
-    for angry, part in ((1, 0.36), (0, 0.64)):
+    for angry, part in ((1, shares.angry), (0, 1 - shares.angry)):
         pools.append(([row for row in public if row.angry == angry], round(shares.public * part)))
-    for pool, number in pools:
-        new = [row for row in pool if _plain(row.text) not in taken]
-        learning += chance.sample(new, min(number, len(new)))
-    chance.shuffle(learning)
-    return Data([row for row in learning if _plain(row.text) not in taken], calibrate, report, intents)
+    fresh = [([row for row in pool if _plain(row.text) not in taken], number) for pool, number in pools]
+    learning = [row for row in learning if _plain(row.text) not in taken]
+    train: list[Row] = []
+    for _ in range(shares.passes):
+        part = [*learning, *(row for pool, number in fresh for row in chance.sample(pool, min(number, len(pool))))]
+        chance.shuffle(part)
+        train += part
+    return Data(train, calibrate, report, intents)
 
 
 def service_turns(project: Path, name: str) -> list[Row]:
@@ -171,17 +183,10 @@ def batches(rows: list[Row], size: int, seed: int) -> list[list[Row]]:
     return found
 
 
-def _split_by_group(records: Iterable[dict[str, Any]], share: float,
-                    chance: random.Random) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """A share of the groups, whole, and the rest."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for record in records:
-        groups.setdefault(record["group"], []).append(record)
-    names = sorted(groups)
-    chance.shuffle(names)
-    cut = round(len(names) * share)
-    return ([record for name in names[:cut] for record in groups[name]],
-            [record for name in names[cut:] for record in groups[name]])
+def _is_kept_back(group: str, share: float, seed: int) -> bool:
+    """Decided by the name alone: groups that are added later move none of the others to the other side."""
+    digest = hashlib.sha256(f"{seed} {group}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") < share * 2**32
 
 
 def _service_row(record: dict[str, Any]) -> Row:
@@ -195,7 +200,7 @@ def _public_row(record: dict[str, Any]) -> Row:
         valence = POSITIVE if glad else NEGATIVE
     else:
         valence = NEUTRAL if not glad and feelings <= _PLAIN else UNKNOWN
-    weight = 0.6 if record["source"].startswith(("goemotions", "bmeld")) else 1.0
+    weight = 0.6 if record["source"].startswith("bmeld") else 1.0
     return Row(record["text"].strip(), int(record["angry"]), valence, weight, record["source"])
 
 
@@ -219,6 +224,16 @@ def _examples(project: Path) -> Iterator[tuple[str, str]]:
     """The training examples of the project, each with its intent."""
     for path in sorted((project / "data" / "nlu").glob("*/*.yml")):
         yield from _intent_examples(path)
+
+
+def _corrections(project: Path, intents: list[str]) -> Iterator[Row]:
+    """What agents corrected, where ``warmline corrections`` wrote it: moods, and intents in whatever mood."""
+    folder = project / "data" / "corrections"
+    for path in sorted(folder.glob("*.jsonl")):
+        yield from (_service_row(record) for record in _records(path))
+    for path in sorted((folder / "nlu").glob("*/*.yml")):
+        yield from (Row(text, UNKNOWN, UNKNOWN, 0.5, "corrections", intents.index(intent))
+                    for text, intent in _intent_examples(path) if intent in intents)
 
 
 def _intent_examples(path: Path) -> Iterator[tuple[str, str]]:

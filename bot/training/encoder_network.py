@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -80,6 +81,12 @@ class EmotionEncoder(nn.Module):
         for part in (network.words, network.positions, network.first_norm, *network.layers[:frozen_layers]):
             part.requires_grad_(False)
         return network
+
+    def keep_layers(self, number: int) -> None:
+        """Leaves out learning layers, evenly, until there are ``number`` layers in all."""
+        places = np.linspace(self.frozen_layers, len(self.layers) - 1, number - self.frozen_layers).round().astype(int)
+        kept = [*range(self.frozen_layers), *places]
+        self.layers = nn.ModuleList(self.layers[place] for place in kept)
 
     def lower(self, ids: Tensor, padding: Tensor) -> Tensor:
         """What the frozen part makes of the tokens."""

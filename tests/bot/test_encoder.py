@@ -22,7 +22,7 @@ from bot.nlu.encoder_featurizer import EncoderFeaturizer
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models" / "encoder"
-LEAST = {"zh": 0.92, "en": 0.91}  # average precision measured on the held-out turns, less three points
+LEAST = {"zh": 0.95, "en": 0.945}  # average precision measured on the held-out turns, less three points
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,8 @@ def test_anger_is_told_from_calm_on_turns_never_learnt_from(encoder: TextEncoder
     precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
     assert (precision * ranked).sum() / ranked.sum() >= LEAST[language]
     routed = anger >= 0.80
-    assert angry[routed].mean() >= 0.90
+    assert angry[routed].mean() >= 0.92
+    assert routed[angry == 1].mean() >= 0.75
     assert anger[angry == 1].mean() - anger[angry == 0].mean() > 0.5
 
 

@@ -67,6 +67,15 @@ def test_two_intents_are_enough() -> None:
     assert [model.rank(text)[0][0] for text in ("yes", "nope")] == ["affirm", "deny"]
 
 
+def test_out_of_scope_is_held_back_by_its_bias_and_nothing_else_is() -> None:
+    texts, intents = [*TEXTS, "weather", "a poem"], [*INTENTS, OUT_OF_SCOPE, OUT_OF_SCOPE]
+    free, held = (IntentModel.train(texts, intents, settings=IntentSettings(out_of_scope_bias=bias))
+                  for bias in (0, -2))
+    moved = held.scores("a poem") - free.scores("a poem")
+    assert dict(zip(held.intents, moved, strict=True)) == pytest.approx(
+        {name: -2 if name == OUT_OF_SCOPE else 0 for name in held.intents}, abs=1e-5)
+
+
 def test_the_sentence_vector_decides_where_the_words_say_nothing() -> None:
     vectors = np.eye(4, dtype=np.float32)[[0] * 4 + [1] * 4 + [2] * 4 + [3] * 4]
     model = IntentModel.train(TEXTS, INTENTS, vectors)
