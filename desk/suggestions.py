@@ -17,6 +17,7 @@ from desk.panes import Phrase, understood_of
 ARTICLES_SHOWN = 3
 CASES_SHOWN = 3
 MESSAGES_SEARCHED = 5
+LEAST_LIKELY = 0.2  # of an article: an agent sees at a glance that one is beside the point, a customer would be told it
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,14 @@ def suggestions_for(session: Session, agent: SupportAgent, conversation: Convers
 
 
 def _articles(session: Session, conversation: Conversation) -> list[Phrase]:
-    """The articles that the bot found nearest to the customer's last message that says something."""
+    """The articles that the bot found likeliest to answer the customer's last message that says something."""
     read = session.execute(
         select(Message.understood).where(
             Message.conversation_id == conversation.id, Message.direction == "incoming",
             Message.understood.is_not(None), Message.intent.not_in(SMALL_TALK))
         .order_by(Message.id.desc()).limit(MESSAGES_SEARCHED)).scalars()
     nearest = next(filter(None, (understood_of(each or {}).articles for each in read)), ())
-    slugs = [slug for slug, _ in nearest][:ARTICLES_SHOWN]
+    slugs = [slug for slug, likely in nearest if likely >= LEAST_LIKELY][:ARTICLES_SHOWN]
     found = articles(session, slugs)
     shown = [found[slug] for slug in slugs if slug in found]
     if conversation.language == "zh":

@@ -94,6 +94,14 @@ def test_articles_that_were_withdrawn_are_not_suggested(lite: Desk) -> None:
     assert 'id="near-articles"' not in part(lite, here)
 
 
+def test_articles_that_hardly_answer_are_not_suggested(lite: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(lite)
+    here = lite.escalated("b", "退款怎么还没到", assignee="wang")
+    assert 'id="near-articles"' in part(lite, here)
+    monkeypatch.setattr("desk.suggestions.LEAST_LIKELY", 0.84)  # it is likely at 0.83
+    assert 'id="near-articles"' not in part(lite, here)
+
+
 def test_small_talk_does_not_replace_the_articles_of_the_question(lite: Desk) -> None:
     save(lite)
     save(lite, "other", title_zh="别的", body_zh="别的内容。")
