@@ -21,6 +21,9 @@ from bot.nlu.script import fold
 LONGEST_TEXT = 4000
 """Characters that are searched: no message is longer (see ``crm_store.rules.text``), and a flood costs no more."""
 
+MOST_FOUND = 60
+"""Details of one message; who writes more of them wants none looked up."""
+
 PRIORITY = ("email", "order_number", "complaint_number", "phone", "tracking_number", "phone_tail", "points", "amount",
             "date", "product")
 """The entities, the one that wins an overlap first. Among equals the longer wins, then the earlier."""
@@ -107,7 +110,7 @@ def _shop_details(doc: Doc) -> Doc:
     text = doc.text
     products = [_Candidate("product", span.start_char, span.end_char, span.ent_id_) for span in doc.ents]
     taken = bytearray(len(text))
-    kept: tuple[Span, ...] = ()
+    kept: list[Span] = []
     for entity, start, end, value in sorted((*_candidates(text, doc._.today), *products), key=_precedence):
         if any(taken[start:end]):
             continue
@@ -116,8 +119,10 @@ def _shop_details(doc: Doc) -> Doc:
             continue
         span._.value = value
         taken[start:end] = b"\x01" * (end - start)
-        kept += (span,)
-    doc.ents = kept  # type: ignore[assignment]  # spaCy's stub means one span exactly
+        kept.append(span)
+        if len(kept) == MOST_FOUND:
+            break
+    doc.ents = tuple(kept)  # type: ignore[assignment]  # spaCy's stub means one span exactly
     return doc
 
 
@@ -171,7 +176,8 @@ class EntityFinder:
         """The details in ``text``, in order, none overlapping another.
 
         Args:
-            text: The message as typed; any Unicode. Only the first ``LONGEST_TEXT`` characters are searched.
+            text: The message as typed; any Unicode. Only the first ``LONGEST_TEXT`` characters are searched, and no more
+                than ``MOST_FOUND`` details given, those first that come first in ``PRIORITY``.
             today: The customer's current day, from which relative days are counted.
         """
         if len(self._pipeline.vocab.strings) > _WORDS_KEPT:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.nlu import finder as finder_module
-from bot.nlu.finder import LONGEST_TEXT, PRIORITY, EntityFinder, Product, read_products
+from bot.nlu.finder import LONGEST_TEXT, MOST_FOUND, PRIORITY, EntityFinder, Product, read_products
 from bot.nlu.numerals import parse_number
 
 TODAY = date(2026, 11, 18)  # a Wednesday
@@ -238,6 +238,8 @@ def test_a_flood_costs_no_more_than_the_longest_message() -> None:
     entities = FINDER.find(text, TODAY)
     assert {entity.value for entity in entities} == {"WL20261018004"}
     assert entities[-1].end <= LONGEST_TEXT
+    assert len(entities) == MOST_FOUND
+    assert entities == sorted(entities, key=lambda entity: entity.start)
 
 
 def test_what_customers_wrote_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
