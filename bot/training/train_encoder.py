@@ -2,9 +2,9 @@
 
     python -m bot.training.train_encoder --corpora FOLDER
 
-Needs PyTorch, onnx, onnxruntime, numpy, sentencepiece, tokenizers and opencc-python-reimplemented. Takes
-minutes on a GPU, two to three hours on two cores that multiply in bfloat16 (AMX). A run that was stopped goes on from its
-last checkpoint when the same command is given again.
+Needs PyTorch, onnx, onnxruntime, numpy, sentencepiece, tokenizers and opencc-python-reimplemented. Takes minutes on a
+GPU, two to three hours on two cores that multiply in bfloat16 (AMX). A run that was stopped goes on from its last
+checkpoint when the same command is given again.
 """
 from __future__ import annotations
 
