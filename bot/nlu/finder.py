@@ -176,8 +176,8 @@ class EntityFinder:
         """The details in ``text``, in order, none overlapping another.
 
         Args:
-            text: The message as typed; any Unicode. Only the first ``LONGEST_TEXT`` characters are searched, and at most
-                ``MOST_FOUND`` details given, those that come first in ``PRIORITY``.
+            text: The message as typed; any Unicode. Only the first ``LONGEST_TEXT`` characters are searched, and of
+                more than ``MOST_FOUND`` details those are given that come first in ``PRIORITY``.
             today: The customer's current day, from which relative days are counted.
         """
         if len(self._pipeline.vocab.strings) > _WORDS_KEPT:
