@@ -44,7 +44,7 @@ def _articles(session: Session, conversation: Conversation) -> list[Phrase]:
             Message.understood.is_not(None), Message.intent.not_in(SMALL_TALK))
         .order_by(Message.id.desc()).limit(MESSAGES_SEARCHED)).scalars()
     nearest = next(filter(None, (understood_of(each or {}).articles for each in read)), ())
-    slugs = [slug for slug, likely in nearest if likely >= LEAST_LIKELY][:ARTICLES_SHOWN]
+    slugs = [slug for slug, likely in nearest if (likely or 0) >= LEAST_LIKELY][:ARTICLES_SHOWN]
     found = articles(session, slugs)
     shown = [found[slug] for slug in slugs if slug in found]
     if conversation.language == "zh":
