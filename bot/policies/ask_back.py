@@ -4,25 +4,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rasa.core.policies.policy import Policy, PolicyPrediction, SupportedData
-from rasa.engine.graph import ExecutionContext
+from rasa.core.policies.policy import PolicyPrediction
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
-from rasa.engine.storage.resource import Resource
-from rasa.engine.storage.storage import ModelStorage
 from rasa.shared.core.constants import ACTION_LISTEN_NAME
 from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import ActionExecuted, Event, UserUttered
-from rasa.shared.core.generator import TrackerWithCachedStates
 from rasa.shared.core.trackers import DialogueStateTracker
 
 from bot.nlu.confusable import MARGIN, pair_to_ask
 from bot.policies.escalation import answers_a_message
+from bot.policies.unlearned import UnlearnedPolicy
 
 ACTION_ASK_WHICH = "action_ask_which"
 
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.POLICY_WITHOUT_END_TO_END_SUPPORT, is_trainable=True)
-class AskBackPolicy(Policy):  # type: ignore[misc]
+class AskBackPolicy(UnlearnedPolicy):
     """Predicts ``action_ask_which`` where ``pair_to_ask`` finds two intents, outside forms and never twice in a row.
 
     It wins over RulePolicy by its priority. EscalationPolicy marks its predictions as not depending on the user, and
@@ -33,23 +30,6 @@ class AskBackPolicy(Policy):  # type: ignore[misc]
     def get_default_config() -> dict[str, Any]:
         """One above RulePolicy, which is 4; how close two intents must be is told in ``bot.nlu.confusable``."""
         return {"priority": 5, "margin": MARGIN}
-
-    @staticmethod
-    def supported_data() -> SupportedData:
-        """It learns from nothing; rules and stories are both fine."""
-        return SupportedData.ML_AND_RULE_DATA
-
-    def train(self, training_trackers: list[TrackerWithCachedStates], domain: Domain, **kwargs: Any) -> Resource:
-        """Nothing to learn."""
-        return self._resource
-
-    @classmethod
-    def load(
-        cls, config: dict[str, Any], model_storage: ModelStorage, resource: Resource,
-        execution_context: ExecutionContext, **kwargs: Any,
-    ) -> AskBackPolicy:
-        """Nothing was stored."""
-        return cls(config, model_storage, resource, execution_context)
 
     def predict_action_probabilities(
         self, tracker: DialogueStateTracker, domain: Domain, rule_only_data: dict[str, Any] | None = None,

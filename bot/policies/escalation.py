@@ -4,17 +4,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rasa.core.policies.policy import Policy, PolicyPrediction, SupportedData
-from rasa.engine.graph import ExecutionContext
+from rasa.core.policies.policy import PolicyPrediction
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
-from rasa.engine.storage.resource import Resource
-from rasa.engine.storage.storage import ModelStorage
 from rasa.shared.core.constants import ACTION_LISTEN_NAME
 from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import Event, SlotSet, UserUttered
-from rasa.shared.core.generator import TrackerWithCachedStates
 from rasa.shared.core.trackers import DialogueStateTracker
 
+from bot.policies.unlearned import UnlearnedPolicy
 from crm_store.rules.escalation import Thresholds, reason_to_escalate
 
 ACTION_HAND_OVER = "action_hand_over"
@@ -28,7 +25,7 @@ DEFAULT_THRESHOLDS = {"route": 0.80, "watch": 0.50}
 
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.POLICY_WITHOUT_END_TO_END_SUPPORT, is_trainable=True)
-class EscalationPolicy(Policy):  # type: ignore[misc]
+class EscalationPolicy(UnlearnedPolicy):
     """Predicts ``action_hand_over`` where the rules of escalation ask for it, also inside a form.
 
     RulePolicy marks its predictions inside a form as not depending on the user, and the ensemble looks only at those
@@ -39,23 +36,6 @@ class EscalationPolicy(Policy):  # type: ignore[misc]
     def get_default_config() -> dict[str, Any]:
         """One above RulePolicy, which is 4."""
         return {"priority": 5}
-
-    @staticmethod
-    def supported_data() -> SupportedData:
-        """It learns from nothing; rules and stories are both fine."""
-        return SupportedData.ML_AND_RULE_DATA
-
-    def train(self, training_trackers: list[TrackerWithCachedStates], domain: Domain, **kwargs: Any) -> Resource:
-        """Nothing to learn."""
-        return self._resource
-
-    @classmethod
-    def load(
-        cls, config: dict[str, Any], model_storage: ModelStorage, resource: Resource,
-        execution_context: ExecutionContext, **kwargs: Any,
-    ) -> EscalationPolicy:
-        """Nothing was stored."""
-        return cls(config, model_storage, resource, execution_context)
 
     def predict_action_probabilities(
         self, tracker: DialogueStateTracker, domain: Domain, rule_only_data: dict[str, Any] | None = None,
