@@ -18,8 +18,8 @@ from bot.nlu.dates import find_days
 from bot.nlu.patterns import find_patterns
 from bot.nlu.script import fold
 
-LONGEST_TEXT = 4000
-"""Characters that are searched: no message is longer (see ``crm_store.rules.text``), and a flood costs no more."""
+SEARCHED_START, SEARCHED_END = 2000, 500
+"""Characters that are searched of a longer text: people give details where they begin or where they end."""
 
 MOST_FOUND = 60
 """Details of one message; who writes more of them wants none looked up."""
@@ -176,22 +176,28 @@ class EntityFinder:
         """The details in ``text``, in order, none overlapping another.
 
         Args:
-            text: The message as typed; any Unicode. Only the first ``LONGEST_TEXT`` characters are searched, and of
-                more than ``MOST_FOUND`` details those are given that come first in ``PRIORITY``.
+            text: The message as typed; any Unicode. Of a long one the first ``SEARCHED_START`` and the last
+                ``SEARCHED_END`` characters are searched, and of more than ``MOST_FOUND`` details in either those are
+                given that come first in ``PRIORITY``.
             today: The customer's current day, from which relative days are counted.
         """
         if len(self._pipeline.vocab.strings) > _WORDS_KEPT:
             self._pipeline = self._build()
-        doc = self._pipeline.make_doc(fold(text[:LONGEST_TEXT]))
+        if len(text) <= SEARCHED_START + SEARCHED_END:
+            return list(self._search(text, 0, today))
+        end = len(text) - SEARCHED_END
+        return [*self._search(text[:SEARCHED_START], 0, today), *self._search(text[end:], end, today)]
+
+    def _search(self, text: str, offset: int, today: date | None) -> Iterator[Entity]:
+        """The details in a part of a message that begins at ``offset``."""
+        doc = self._pipeline.make_doc(fold(text))
         doc._.today = today
         for _, component in self._pipeline.pipeline:
             doc = component(doc)
-        found = []
         for span in doc.ents:
             typed = text[span.start_char:span.end_char]
             value = typed if span._.value is None else span._.value
-            found.append(Entity(span.label_, span.start_char, span.end_char, value, typed))
-        return found
+            yield Entity(span.label_, offset + span.start_char, offset + span.end_char, value, typed)
 
 
 def read_products(path: Path) -> tuple[Product, ...]:
