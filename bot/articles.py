@@ -141,8 +141,8 @@ class ArticleFinder:
         """Without an encoder nothing is ever found."""
         self._store = store
         self._encoder = encoder
-        self._passages: Centred | None = None
-        self._mark: tuple[object, ...] | None = None  # of the passages that were read
+        # The passages with their mark, in one: a turn and the background may both read them anew.
+        self._read: tuple[tuple[object, ...], Centred] | None = None
         self._read_at = float("-inf")
 
     def find(self, text: str, intent: str | None = None) -> list[dict[str, Any]]:
@@ -172,18 +172,18 @@ class ArticleFinder:
 
     def _current(self, encoder: TextEncoder) -> Centred:
         now = time.monotonic()
-        if self._passages is None or now - self._read_at > REFRESH_SECONDS:
+        if self._read is None or now - self._read_at > REFRESH_SECONDS:
             return self._load(encoder, now)
-        return self._passages
+        return self._read[1]
 
     def _load(self, encoder: TextEncoder, now: float) -> Centred:
-        passages = self._passages
+        read = self._read
         with self._store.read() as session:
             mark = passages_mark(session, encoder.name)
-            if passages is None or mark != self._mark:
-                passages = Centred.of(passage_vectors(session, encoder.name))
-        self._passages, self._mark, self._read_at = passages, mark, now
-        return passages
+            if read is None or mark != read[0]:
+                read = mark, Centred.of(passage_vectors(session, encoder.name))
+        self._read, self._read_at = read, now
+        return read[1]
 
 
 def whitening(rows: npt.NDArray[np.float32], article_of: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:

@@ -65,12 +65,12 @@ def export(network: EmotionEncoder, work: Path, out: Path, data: Data, about: di
     write_float(network, work / "float.onnx")
     quantise(work / "float.onnx", out / "model.onnx")
     shutil.copyfile(work / "tokenizer.json", out / "tokenizer.json")
-    _write_config(out, 1.0, 0.0)
+    _write_config(out, len(network.layers), 1.0, 0.0)
     scale, shift = 1.0, 0.0
     turns = [row for name, rows in data.calibrate.items() if name.startswith("service") for row in rows]
     if turns:
         scale, shift = calibrated(logits(TextEncoder.load(out), turns), angry(turns))
-        _write_config(out, scale, shift)
+        _write_config(out, len(network.layers), scale, shift)
     encoder = TextEncoder.load(out)
     figures: dict[str, Any] = {"encoder": encoder.name, "training": about,
                                "anger": {"scale": round(scale, 4), "shift": round(shift, 4)},
@@ -198,10 +198,10 @@ def valence_accuracy(encoder: TextEncoder, rows: Sequence[Row]) -> float:
                for reading, row in zip(encoder.read([row.text for row in rows]), rows, strict=True)) / len(rows)
 
 
-def _write_config(out: Path, scale: float, shift: float) -> None:
+def _write_config(out: Path, layers: int, scale: float, shift: float) -> None:
     assert math.isfinite(scale) and math.isfinite(shift)
     model = hashlib.sha256((out / "model.onnx").read_bytes()).hexdigest()
-    config = {"encoder": model[:16], "layers": 12, "dimensions": DIMENSIONS, "max_tokens": MAX_TOKENS, "prefix": "",
+    config = {"encoder": model[:16], "layers": layers, "dimensions": DIMENSIONS, "max_tokens": MAX_TOKENS, "prefix": "",
               "anger": {"scale": round(scale, 4), "shift": round(shift, 4)}, "valence": list(VALENCES)}
     (out / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf8")
     sums = [f"{hashlib.sha256((out / name).read_bytes()).hexdigest()}  {name}\n" for name in NEEDED]

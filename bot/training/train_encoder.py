@@ -174,7 +174,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--passes", type=int, default=defaults.passes,
                         help="passes, each with other rows of what is drawn")
     parser.add_argument("--angry", type=float, default=defaults.angry, help="share of the public rows that are angry")
-    parser.add_argument("--layers", type=int, default=12, help="layers that are kept; only 12 can be exported")
+    parser.add_argument("--layers", type=int, default=12, help="layers that are kept, the lowest and then evenly")
     parser.add_argument("--start", type=Path, help="trained.pt of an earlier run, to go on from instead of the base")
     parser.add_argument("--frozen", type=int, default=2, help="lower layers that do not learn")
     parser.add_argument("--rate", type=float, default=1.6e-4, help="highest learning rate of the layers")
