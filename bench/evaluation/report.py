@@ -17,9 +17,9 @@ HEAD = """# How well messages are understood
 `make eval A=--write-report` writes this page; `make eval` prints it. Everything is measured on what nothing was learnt
 from: `tests/nlu` and `data/sentiment/*_heldout.jsonl`, and the tests hold that none of it is among the training data.
 All are a little too good all the same: between several encoders, and for how readily a message is out of scope or
-asked back, the choice fell by these lines; some patterns of entities were mended after they had shown them wrong; how sure
-to be of articles was fitted elsewhere, but after looking at their totals. A language model wrote the lines for this
-project, not customers: real messages will differ."""
+asked back, the choice fell by these lines; some patterns of entities were mended after they had shown them wrong; how
+sure to be of articles was fitted elsewhere, but after looking at their totals. A language model wrote the lines for
+this project, not customers: real messages will differ."""
 
 
 ABOUT_ANGER = """SnowNLP (Chinese) and VADER (English) tell good from bad, and bad is taken for angry: 1 - sentiment
