@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from desk import api, logs, pages, stream
+from desk import api, figures, learning, logs, pages, settings, stream
 from desk.deps import DeskDeps
 from desk.routing import SECURITY_HEADERS
 
@@ -38,5 +38,5 @@ def mount_desk(app: FastAPI, deps: DeskDeps) -> None:
     """
     app.state.desk = deps
     app.mount("/desk/static", DeskFiles(directory=STATIC), name="desk-static")
-    for router in (api.router, stream.router, logs.router, pages.router):
-        app.include_router(router)
+    for module in (api, stream, logs, figures, learning, settings, pages):
+        app.include_router(module.router)

@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse
 
 from crm_store.models import Tier
+from crm_store.models.staff import ROLES
 from crm_store.queries.calendar import shop_time_zone
 from crm_store.rules.escalation import DEFAULT_THRESHOLDS, Thresholds, band
 from desk.deps import deps_of
@@ -27,8 +28,19 @@ SOON = timedelta(minutes=15)
 MINUS = "\N{MINUS SIGN}"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
+CONSOLE_PAGES = {"logs": "lead", "figures": "lead", "learning": "lead", "settings": "manager"}
+"""The pages of the console, each with the lowest role that may open it."""
+
 _templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
                          trim_blocks=True, lstrip_blocks=True)
+
+
+def pages_for(agent: Any) -> list[str]:
+    """The pages of the console that this agent may open."""
+    return [name for name, lowest in CONSOLE_PAGES.items() if ROLES.index(agent.role) >= ROLES.index(lowest)]
+
+
+_templates.globals["pages_for"] = pages_for
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from desk.words import figures, learning, logs, notices, settings, work
+
 LANGUAGES = ("zh", "en")
 
 WORDS: dict[str, tuple[str, str]] = {  # key: (zh, en)
     "product": ("暖线", "Warmline"),
     "desk": ("工作台", "Desk"),
     "logs": ("日志", "Logs"),
+    "figures": ("数据", "Figures"),
+    "learning": ("学习", "Learning"),
+    "settings": ("设置", "Settings"),
     "pages": ("页面", "Pages"),
     "skip": ("跳到会话", "Skip to the conversation"),
     "other_language": ("English", "中文"),
@@ -348,6 +353,8 @@ WORDS: dict[str, tuple[str, str]] = {  # key: (zh, en)
     "error_throttled": ("尝试次数太多，请过一会儿再试。", "Too many attempts; wait a while before the next."),
     "error_network": ("连不上服务器，请稍后再试。", "The server cannot be reached; try again in a moment."),
 }
+for _area in (logs, figures, learning, settings, notices, work):
+    WORDS.update(_area.WORDS)
 FOR_SCRIPTS = (
     "live", "connecting", "offline", "sound_on", "sound_off", "new_arrival", "new_message_from", "hours", "days",
     "sent", "note_saved", "claimed", "taken_over", "resolved", "handed_back", "snoozed", "error_network",

@@ -1,0 +1,18 @@
+"""Who looks at which conversation, and who types.
+
+Revision: 0005, after: 0004
+"""
+from __future__ import annotations
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass
