@@ -12,16 +12,22 @@ from gateway.deps import GatewayDeps
 log = logging.getLogger(__name__)
 
 ROUNDS = 100  # of one look, so that a backlog does not keep the others waiting
+SHORTEST_PAUSE = 0.5  # seconds; what comes together is looked at together
 
 
 async def run_clock(deps: GatewayDeps, interval: float) -> None:
-    """Look at the clocks every ``interval`` seconds until cancelled; a look that fails is logged and tried again."""
+    """Look at the clocks when the next thing is to come, and every ``interval`` seconds at least, until cancelled.
+
+    A look that fails is logged and tried again.
+    """
     while True:
+        pause = interval
         try:
             await look_at_clocks(deps)
+            pause = await _until_next(deps, interval)
         except Exception:  # the edge of the loop: the next look makes good for this one
             log.exception("the SLA clocks could not be looked at; trying again")
-        await asyncio.sleep(interval)
+        await asyncio.sleep(pause)
 
 
 async def look_at_clocks(deps: GatewayDeps) -> int:
@@ -37,3 +43,11 @@ async def look_at_clocks(deps: GatewayDeps) -> int:
         total += happened
         deps.bell.ring()
     return total
+
+
+async def _until_next(deps: GatewayDeps, interval: float) -> float:
+    """Seconds until there is something to look at; ``interval`` at most."""
+    coming = await deps.transactions.read(sla.next_event)
+    if coming is None:
+        return interval
+    return min(interval, max((coming - deps.clock()).total_seconds(), SHORTEST_PAUSE))

@@ -1,6 +1,7 @@
 """Business hours: adds and measures working time over weekly intervals, holidays and time zones."""
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
@@ -13,6 +14,9 @@ from crm_store.errors import EmptyCalendar
 DAY = timedelta(days=1)
 ZERO = timedelta(0)
 LONGEST_CLOSURE_DAYS = 800  # a calendar closed for longer than two years and more never opens again
+# What a calendar raises that cannot be read or never opens again; a zone that does not exist is a KeyError.
+UNUSABLE = (EmptyCalendar, ValueError, KeyError, TypeError, AttributeError, OverflowError)
+ANY_YEAR = 2026  # to see whether the holidays of a country are known at all
 Interval = tuple[datetime, datetime]
 
 
@@ -54,6 +58,7 @@ class BusinessHours:
     weekly: Mapping[int, tuple[tuple[int, int], ...]]
     holidays: str | None = None
     closing_days: frozenset[date] = field(default_factory=frozenset)
+    _known_days: dict[date, tuple[Interval, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not any(self.weekly.values()):
@@ -65,12 +70,10 @@ class BusinessHours:
 
         Raises:
             EmptyCalendar: no weekday has an interval.
-            ValueError: a time, date or time zone cannot be read.
+            ValueError: a time or date cannot be read, or no holidays of the country are known.
+            KeyError: there is no such time zone.
         """
-        weekly = {int(day): _merged(_minutes(pair) for pair in pairs) for day, pairs in row.weekly.items()}
-        ZoneInfo(row.time_zone)
-        closing_days = frozenset(date.fromisoformat(day) for day in row.closing_days or ())
-        return cls(row.time_zone, weekly, row.holidays, closing_days)
+        return _hours(row.time_zone, json.dumps(row.weekly), row.holidays, tuple(row.closing_days or ()))
 
     @property
     def zone(self) -> ZoneInfo:
@@ -104,6 +107,17 @@ class BusinessHours:
             total += max(min(closes, end) - max(opens, start), ZERO)
         return total
 
+    def open_stretches(self, first: date, last: date) -> list[Interval]:
+        """The stretches in which the desk works that begin on these local days, both included; UTC, in order."""
+        return list(self._intervals(first, last))
+
+    def why(self, day: date) -> str:
+        """Why a local day is not like its weekday: "closing_day", "holiday", "exchange" (调休); "" where it is."""
+        if day in self.closing_days:
+            return "closing_day"
+        off, worked = _public_holidays(self.holidays, day.year) if self.holidays else ((), ())
+        return "holiday" if day in off else "exchange" if day in worked else ""
+
     def is_open(self, at: datetime) -> bool:
         """Whether the desk works at this time."""
         day = at.astimezone(self.zone).date()
@@ -125,7 +139,7 @@ class BusinessHours:
         day, closed = start.astimezone(self.zone).date() - DAY, 0
         while closed <= LONGEST_CLOSURE_DAYS:
             found = False
-            for opens, closes in self._day(day):
+            for opens, closes in self._known_day(day):
                 if closes > start:
                     found = True
                     yield max(opens, start), closes
@@ -134,7 +148,14 @@ class BusinessHours:
 
     def _intervals(self, first: date, last: date) -> Iterator[Interval]:
         for number in range((last - first).days + 1):
-            yield from self._day(first + number * DAY)
+            yield from self._known_day(first + number * DAY)
+
+    def _known_day(self, day: date) -> tuple[Interval, ...]:
+        """The open stretches of a day, worked out once."""
+        known = self._known_days.get(day)
+        if known is None:
+            known = self._known_days[day] = tuple(self._day(day))
+        return known
 
     def _day(self, day: date) -> Iterator[Interval]:
         """The open stretches that begin on a local day, in UTC and in order, none overlapping."""
@@ -158,6 +179,16 @@ class BusinessHours:
                 return self.weekly.get(day.weekday()) or next(
                     (self.weekly[weekday] for weekday in range(5) if self.weekly.get(weekday)), ())
         return self.weekly.get(day.weekday(), ())
+
+
+@lru_cache(maxsize=64)
+def _hours(time_zone: str, weekly: str, holidays: str | None, closing_days: tuple[str, ...]) -> BusinessHours:
+    """One object for each content, so that the days it knows serve every clock that runs by it."""
+    by_day = {int(day): _merged(_minutes(pair) for pair in pairs) for day, pairs in json.loads(weekly).items()}
+    ZoneInfo(time_zone)
+    if holidays:
+        _public_holidays(holidays, ANY_YEAR)
+    return BusinessHours(time_zone, by_day, holidays, frozenset(date.fromisoformat(day) for day in closing_days))
 
 
 def _minutes(pair: Sequence[str]) -> tuple[int, int]:
@@ -221,5 +252,8 @@ def _public_holidays(country: str, year: int) -> tuple[frozenset[date], frozense
             return off, frozenset(day for day in constants.workdays if day.year == year)
     import holidays
 
-    days = holidays.country_holidays(country, years=year)
+    try:
+        days = holidays.country_holidays(country, years=year)
+    except NotImplementedError as error:
+        raise ValueError(f"no public holidays are known of {country}") from error
     return frozenset(days), frozenset(getattr(days, "weekend_workdays", ()))

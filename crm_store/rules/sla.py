@@ -61,6 +61,11 @@ class Stretch:
         return None
 
 
+def whole_second(at: datetime) -> datetime:
+    """The second that a time falls in; promises are reckoned in whole seconds, so that no pause loses a fraction."""
+    return at.replace(microsecond=0)
+
+
 def is_breached(due_at: datetime, at: datetime) -> bool:
     """Whether a promise still open at ``at`` is broken. Kept exactly when due is kept."""
     return at > due_at

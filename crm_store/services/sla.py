@@ -1,40 +1,44 @@
 """Runs the SLA clocks: starts, pauses and settles them, warns, and moves a ticket up when a promise is broken.
 
-The verdict on a promise is a function of when things happened. Whoever looks first, a late answer or the worker's
-tick, settles the clock with the same function and reaches the same verdict with the same times.
+The verdict on a promise is a function of when things happened. Whatever changes a clock, a person or the worker's tick,
+first brings its conversation up to date with the same function (:func:`catch_up`): all that was to happen until then
+happens, in its order and each at its own time. So whoever looks first, and how often, makes no difference.
 
-Everything that changes a clock holds the lock of its conversation.
+A promise is kept in whole seconds: its start, its pauses and its going on are cut to the second they fall in, so that
+nothing is lost by rounding, however often a clock is paused. Everything that changes a clock holds the lock of its
+conversation.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import bindparam, select
+from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from crm_store.models import Conversation, Customer, SlaClock, SlaEvent, SlaPolicy, Ticket
-from crm_store.rules.calendar import AroundTheClock, BusinessHours, Schedule
-from crm_store.rules.sla import LEAD_FROM_PERCENT, Stretch, is_breached, level_above, match_policy
-from crm_store.services.notices import leads_for, notify, team_of_level
+from crm_store.rules.calendar import UNUSABLE, AroundTheClock, BusinessHours, Schedule
+from crm_store.rules.sla import Stretch, is_breached, match_policy, whole_second
+from crm_store.services.progress import tell_of_broken_promises
+from crm_store.services.sla_news import News, SlaHappening
 from crm_store.services.tickets import unsolved_tickets
 
+log = logging.getLogger(__name__)
+
 RESPONSES = ("first_response", "next_response")
+UNSETTLED = ("running", "paused", "breached")
+RETRY = timedelta(minutes=5)  # until a calendar that could not be used is asked again
+Answer = TypeVar("Answer")
 
-
-@dataclass(frozen=True)
-class SlaHappening:
-    """Something the tick found to have happened. ``percent`` is set on warnings; ``at`` is when it happened."""
-
-    kind: str  # "warned", "breached" or "woken"
-    conversation_id: int
-    ticket_id: int | None
-    clock_id: int | None
-    promise: str | None
-    percent: int | None
-    at: datetime
+# Built once: everything that changes a clock runs it.
+_ANYTHING_DUE = (
+    select(SlaClock.__table__.c.id).join(Ticket.__table__, Ticket.__table__.c.id == SlaClock.__table__.c.ticket_id)
+    .where(Ticket.__table__.c.conversation_id == bindparam("conversation_id"),
+           SlaClock.__table__.c.next_event_at < bindparam("now")).limit(1)
+)
 
 
 def policy_for(session: Session, ticket: Ticket) -> SlaPolicy | None:
@@ -54,6 +58,7 @@ def start_clocks(session: Session, ticket: Ticket, now: datetime) -> list[SlaClo
     Returns:
         The clocks of this cycle. None where no policy matches or it makes no such promise.
     """
+    catch_up(session, _conversation_of(session, ticket), now)
     running = list(session.execute(
         select(SlaClock).where(SlaClock.ticket_id == ticket.id, SlaClock.cycle == ticket.cycle,
                                SlaClock.promise.in_(("first_response", "resolution")))).scalars())
@@ -79,82 +84,58 @@ def clocks_of(session: Session, tickets: Iterable[Ticket]) -> list[SlaClock]:
 
 def pause_resolution(session: Session, ticket: Ticket, now: datetime) -> None:
     """Stop the ticket's resolution clock while it waits for the customer; one that is broken stays broken."""
+    catch_up(session, _conversation_of(session, ticket), now)
     for clock in clocks_of(session, [ticket]):
         if clock.promise == "resolution" and clock.state == "running":
-            settle(session, clock, now)
-            if clock.state == "running":
-                clock.elapsed_seconds = _seconds(_stretch(clock).elapsed_at(now, schedule_of(clock)))
-                clock.state, clock.paused_at, clock.resumed_at, clock.next_event_at = "paused", now, None, None
-                _note_counted(session, clock, "paused", now)
+            clock.elapsed_seconds = _elapsed(clock, now)
+            clock.state, clock.paused_at = "paused", whole_second(now)
+            clock.resumed_at = clock.next_event_at = None
+            _note_counted(session, clock, "paused", now)
 
 
 def resume_resolution(session: Session, ticket: Ticket, now: datetime) -> None:
     """Let the ticket's paused resolution clock go on; what is left of its time decides when it is due."""
     for clock in clocks_of(session, [ticket]):
         if clock.promise == "resolution" and clock.state == "paused":
-            clock.state, clock.paused_at, clock.resumed_at = "running", None, now
-            clock.due_at = _stretch(clock).due_at(schedule_of(clock))
-            _plan(clock)
+            _resume(clock, now)
             _note_counted(session, clock, "resumed", now)
 
 
 def meet(session: Session, clock: SlaClock, at: datetime) -> None:
-    """The promise was answered at ``at``: met if not after it was due, otherwise broken at the time it was due."""
+    """The promise was answered at ``at``, to which its conversation was caught up: met, unless it was broken before."""
     if clock.met_at is not None or clock.state == "cancelled":
         return
-    if clock.state == "paused":
-        clock.state = "met"
-    else:
-        settle(session, clock, at)
-        if clock.state == "running":
-            clock.state = "met"
     clock.met_at, clock.next_event_at = at, None
-    if clock.state == "met":
+    if clock.state != "breached":
+        clock.state = "met"
         _note(session, clock, "met", 0, at)
 
 
 def cancel(session: Session, clock: SlaClock, at: datetime) -> None:
     """The promise need not be kept any more; if it was broken before ``at``, it stays so."""
-    if clock.state not in ("running", "paused"):
-        return
-    settle(session, clock, at)
     if clock.state in ("running", "paused"):
         clock.state, clock.next_event_at = "cancelled", None
         _note(session, clock, "cancelled", 0, at)
 
 
-def settle(session: Session, clock: SlaClock, at: datetime) -> bool:
-    """Give the verdict on a running clock that is still unanswered at ``at``; True where it was broken just now.
-
-    A broken promise moves its ticket up one level and is told to the assignee and the leads of both levels.
-    """
-    if clock.state != "running" or not is_breached(clock.due_at, at):
-        return False
-    clock.state, clock.breached_at, clock.next_event_at = "breached", clock.due_at, None
-    _note(session, clock, "breached", 0, clock.due_at)
-    _move_up(session, clock, at)
-    return True
-
-
 def customer_wrote(session: Session, conversation: Conversation, now: datetime) -> None:
     """A customer wrote while a human owns the conversation: waiting ends, and the next response is promised.
 
-    The promise runs from the oldest message without a human answer; until the first response it is the first response
-    that is promised.
+    The promise runs from the oldest message without a human answer, by the policy that matches the ticket now; until
+    the first response it is the first response that is promised.
     """
+    catch_up(session, conversation, now, tell_customers=True)
     tickets = unsolved_tickets(session, conversation.id)
     end_waiting(session, conversation, tickets, now)
     clocks = clocks_of(session, tickets)
     for ticket in tickets:
         of_ticket = [clock for clock in clocks if clock.ticket_id == ticket.id]
-        answers = [clock for clock in of_ticket if clock.promise in RESPONSES and clock.state != "cancelled"]
-        if not answers or any(clock.met_at is None for clock in answers):
+        if _unanswered(ticket, of_ticket):
             continue
-        first = max((clock for clock in answers if clock.promise == "first_response"), key=lambda c: c.id, default=None)
-        policy = session.execute(
-            select(SlaPolicy).where(SlaPolicy.id == (first or answers[-1]).policy_id)).scalar_one()
-        count = sum(1 for clock in of_ticket if clock.promise == "next_response")
-        _start(session, ticket, policy, "next_response", count + 1, now)
+        policy = policy_for(session, ticket)
+        if policy is not None:
+            count = sum(1 for clock in of_ticket if clock.promise == "next_response")
+            _start(session, ticket, policy, "next_response", count + 1, now)
 
 
 def end_waiting(session: Session, conversation: Conversation, tickets: Sequence[Ticket], now: datetime) -> None:
@@ -163,33 +144,35 @@ def end_waiting(session: Session, conversation: Conversation, tickets: Sequence[
     They go on from ``now``, or from the time until which the conversation was snoozed if that came first: whether the
     worker had looked by then makes no difference.
     """
-    at = min(now, conversation.snoozed_until or now)
+    catch_up(session, conversation, now)
     if conversation.status == "snoozed":
         conversation.status, conversation.snoozed_until = "open", None
     for ticket in tickets:
         if ticket.status == "waiting":
             ticket.status = "open"
-            resume_resolution(session, ticket, at)
+            resume_resolution(session, ticket, now)
 
 
 def human_answered(session: Session, tickets: Sequence[Ticket], now: datetime) -> None:
-    """A human wrote to the customer: every response promised for these tickets is answered."""
-    for clock in clocks_of(session, tickets):
-        if clock.promise in RESPONSES and clock.met_at is None:
+    """A human wrote to the customer: every response promised for these tickets is answered.
+
+    A follow-up that is still owed in the same conversation is kept by it as well.
+    """
+    if not tickets:
+        return
+    conversation = _conversation_of(session, tickets[0])
+    catch_up(session, conversation, now)
+    clocks = clocks_of(session, tickets)
+    for ticket in tickets:
+        for clock in _unanswered(ticket, [clock for clock in clocks if clock.ticket_id == ticket.id]):
             meet(session, clock, now)
+    _keep_follow_ups(session, conversation, now)
 
 
 def follow_up_done(session: Session, conversation: Conversation, now: datetime) -> bool:
     """A human wrote after the resolution: the follow-up is kept. False where none was promised and open."""
-    open_clocks = list(session.execute(
-        select(SlaClock).join(Ticket, Ticket.id == SlaClock.ticket_id)
-        .where(Ticket.conversation_id == conversation.id, Ticket.status == "resolved",
-               SlaClock.promise == "follow_up", SlaClock.met_at.is_(None), SlaClock.state.in_(("running", "breached")))
-        .options(joinedload(SlaClock.calendar)).execution_options(populate_existing=True)
-    ).scalars())
-    for clock in open_clocks:
-        meet(session, clock, now)
-    return bool(open_clocks)
+    catch_up(session, conversation, now)
+    return _keep_follow_ups(session, conversation, now)
 
 
 def ticket_resolved(session: Session, ticket: Ticket, now: datetime) -> None:
@@ -197,6 +180,7 @@ def ticket_resolved(session: Session, ticket: Ticket, now: datetime) -> None:
 
     Responses that nobody gave are cancelled, or broken if they were due before: only a human's message meets them.
     """
+    catch_up(session, _conversation_of(session, ticket), now)
     for clock in clocks_of(session, [ticket]):
         if clock.promise == "resolution" and clock.cycle == ticket.cycle:
             meet(session, clock, now)
@@ -209,39 +193,55 @@ def ticket_resolved(session: Session, ticket: Ticket, now: datetime) -> None:
 
 def ticket_reopened(session: Session, ticket: Ticket, now: datetime) -> None:
     """Start the clocks of the new cycle; a follow-up that has not happened is not needed any more."""
+    catch_up(session, _conversation_of(session, ticket), now)
     for clock in clocks_of(session, [ticket]):
         cancel(session, clock, now)
     start_clocks(session, ticket, now)
 
 
 def tighten_clocks(session: Session, ticket: Ticket, now: datetime) -> None:
-    """Promise again after the grade rose: from ``now`` on each running clock is given at most its new target.
+    """Promise again after the grade rose: from ``now`` on each open clock is given at most its new target.
 
     What was broken before stays broken, and no promise becomes broken by the change itself.
     """
     policy = policy_for(session, ticket)
     if policy is None:
         return
+    catch_up(session, _conversation_of(session, ticket), now)
     for clock in clocks_of(session, [ticket]):
         target = getattr(policy, f"{clock.promise}_seconds")
-        if clock.state != "running" or target is None:
+        if clock.state not in ("running", "paused") or target is None:
             continue
-        settle(session, clock, now)
-        if clock.state != "running":
-            continue
-        elapsed = _seconds(_stretch(clock).elapsed_at(now, schedule_of(clock)))
-        left = min(clock.target_seconds - elapsed, target)
+        running = clock.state == "running"
+        elapsed = _elapsed(clock, now) if running else clock.elapsed_seconds
+        clock.target_seconds = elapsed + min(max(clock.target_seconds - elapsed, 0), target)
         clock.policy_id, clock.around_the_clock, clock.calendar = policy.id, policy.around_the_clock, policy.calendar
-        clock.elapsed_seconds, clock.resumed_at, clock.target_seconds = elapsed, now, elapsed + max(left, 0)
-        clock.due_at = _stretch(clock).due_at(schedule_of(clock))
-        _plan(clock)
+        clock.elapsed_seconds = elapsed
+        if running:
+            _run_from(clock, now)
 
 
-def tick(session: Session, now: datetime, limit: int = 500) -> list[SlaHappening]:
+def catch_up(session: Session, conversation: Conversation, now: datetime, *, tell_customers: bool = False) -> None:
+    """Let happen what was to happen in a conversation before ``now``: waking, warnings, broken promises.
+
+    Args:
+        session: the unit of work.
+        conversation: its row is locked.
+        now: the time to look at.
+        tell_customers: whether the customer hears of a broken promise; not where a human is about to act.
+    """
+    session.flush()
+    if _wakes(conversation, now) or session.execute(
+            _ANYTHING_DUE, {"conversation_id": conversation.id, "now": now}).first():
+        _look_at(session, [conversation], now, tell_customers=tell_customers)
+
+
+def tick(session: Session, now: datetime, limit: int = 100) -> list[SlaHappening]:
     """Look at every clock that has something to come by ``now``: warn, give verdicts, wake snoozed conversations.
 
     Running it twice, late, or in two workers at once changes nothing about what is recorded: each event carries the
     time it happened. Where several things happened to a clock since the last look, people are told of the last one.
+    What a calendar that cannot be used holds up is put off, and the others go on; verdicts need no calendar.
 
     Args:
         session: the unit of work; commit it, and call again while it returns something.
@@ -252,40 +252,146 @@ def tick(session: Session, now: datetime, limit: int = 500) -> list[SlaHappening
         What happened since somebody last looked, oldest first.
     """
     due = session.execute(
-        select(SlaClock.id, Ticket.conversation_id).join(Ticket, Ticket.id == SlaClock.ticket_id)
-        .where(SlaClock.next_event_at < now, SlaClock.state == "running").order_by(SlaClock.next_event_at).limit(limit)
-    ).all()
-    sleeping = session.execute(
-        select(Conversation.id).where(Conversation.status == "snoozed", Conversation.snoozed_until <= now)
-        .order_by(Conversation.id).limit(limit)
+        select(Ticket.conversation_id).join(SlaClock, SlaClock.ticket_id == Ticket.id)
+        .where(SlaClock.next_event_at < now).order_by(SlaClock.next_event_at).limit(limit)
     ).scalars().all()
-    wanted = sorted({row.conversation_id for row in due} | set(sleeping))
+    sleeping = session.execute(
+        select(Conversation.id).where(Conversation.snoozed_until <= now, Conversation.status == "snoozed")
+        .order_by(Conversation.snoozed_until).limit(limit)
+    ).scalars().all()
+    wanted = sorted({*due, *sleeping})
     if not wanted:
         return []
     conversations = session.execute(
         select(Conversation).where(Conversation.id.in_(wanted)).order_by(Conversation.id)
         .with_for_update(key_share=True, skip_locked=True).execution_options(populate_existing=True)
     ).scalars().all()
-    locked = {conversation.id: conversation for conversation in conversations}
-    happened: list[SlaHappening] = []
-    clocks = session.execute(
-        select(SlaClock).join(Ticket, Ticket.id == SlaClock.ticket_id)
-        .where(SlaClock.id.in_([row.id for row in due if row.conversation_id in locked]))
-        .options(joinedload(SlaClock.calendar), joinedload(SlaClock.ticket))
-        .order_by(SlaClock.id).execution_options(populate_existing=True)
-    ).scalars().all()
-    for clock in clocks:
-        happened += _look_at(session, clock, locked[clock.ticket.conversation_id], now)
-    for conversation in conversations:
-        if conversation.status == "snoozed" and conversation.snoozed_until and conversation.snoozed_until <= now:
-            happened.append(_wake(session, conversation, now))
-    session.flush()
-    return sorted(happened, key=lambda h: h.at)
+    return _look_at(session, conversations, now, tell_customers=True)
+
+
+def next_event(session: Session) -> datetime | None:
+    """When the next warning, verdict or waking is to come, over all conversations; None where nothing is."""
+    moments = session.execute(select(
+        select(sa.func.min(SlaClock.next_event_at)).scalar_subquery(),
+        select(sa.func.min(Conversation.snoozed_until)).scalar_subquery())).one()
+    return min((at for at in moments if at is not None), default=None)
 
 
 def schedule_of(clock: SlaClock) -> Schedule:
     """The time that counts for a clock."""
     return AroundTheClock() if clock.around_the_clock else BusinessHours.of(clock.calendar)
+
+
+def _look_at(session: Session, conversations: Sequence[Conversation], now: datetime, *,
+             tell_customers: bool) -> list[SlaHappening]:
+    """Catch these conversations up, whose rows are locked, and write what was found."""
+    found = session.execute(
+        select(SlaClock).join(Ticket, Ticket.id == SlaClock.ticket_id)
+        .where(Ticket.conversation_id.in_([conversation.id for conversation in conversations]),
+               SlaClock.state.in_(UNSETTLED))
+        .options(joinedload(SlaClock.calendar), contains_eager(SlaClock.ticket)).order_by(SlaClock.id)
+        .execution_options(populate_existing=True)
+    ).scalars().all()
+    clocks: dict[Conversation, list[SlaClock]] = {conversation: [] for conversation in conversations}
+    by_id = {conversation.id: conversation for conversation in conversations}
+    for clock in found:
+        clocks[by_id[clock.ticket.conversation_id]].append(clock)
+    news, waiting = News(session, now), _waiting(session, [each for each in conversations if _wakes(each, now)])
+    for conversation in conversations:
+        _replay(news, conversation, clocks[conversation], waiting, now)
+    if tell_customers:
+        tell_of_broken_promises(session, news.broken, clocks, now)
+    return news.write()
+
+
+def _waiting(session: Session, conversations: Sequence[Conversation]) -> list[Ticket]:
+    """The tickets of these conversations that wait for the customer."""
+    if not conversations:
+        return []
+    return list(session.execute(
+        select(Ticket).where(Ticket.conversation_id.in_([each.id for each in conversations]),
+                             Ticket.status == "waiting")).scalars())
+
+
+def _replay(news: News, conversation: Conversation, clocks: Sequence[SlaClock], waiting: Sequence[Ticket],
+            now: datetime) -> None:
+    """Let everything happen to a conversation that lies before ``now``, in the order of time."""
+    while True:
+        due = min((clock for clock in clocks if clock.next_event_at is not None and clock.next_event_at < now),
+                  key=lambda clock: (clock.next_event_at, clock.id), default=None)
+        if _wakes(conversation, now) and (due is None or conversation.snoozed_until <= due.next_event_at):
+            _wake(news, conversation, clocks, waiting)
+        elif due is not None:
+            _step(news, conversation, due, now)
+        else:
+            return
+
+
+def _step(news: News, conversation: Conversation, clock: SlaClock, now: datetime) -> None:
+    """The next thing that a clock had to come: a warning, or being broken."""
+    try:
+        warning = _stretch(clock).next_warning(clock.warned_percent, schedule_of(clock))
+    except UNUSABLE:
+        log.exception("the calendar of an SLA clock cannot be used; its warnings wait", extra=_named(clock))
+        if not is_breached(clock.due_at, now):
+            clock.next_event_at = min(clock.due_at, now + RETRY)
+            news.postponed(conversation, clock)
+            return
+        warning = None
+    if warning is not None and warning[1] < now and warning[1] <= clock.due_at:
+        clock.warned_percent = warning[0]
+        clock.next_event_at = _next_event_at(clock)
+        news.warned(conversation, clock.ticket, clock, *warning)
+    elif is_breached(clock.due_at, now):
+        clock.state, clock.breached_at, clock.next_event_at = "breached", clock.due_at, None
+        news.breached(conversation, clock.ticket, clock)
+    else:
+        clock.next_event_at = clock.due_at if warning is None else min(warning[1], clock.due_at)
+
+
+def _wakes(conversation: Conversation, now: datetime) -> bool:
+    return (conversation.status == "snoozed" and conversation.snoozed_until is not None
+            and conversation.snoozed_until <= now)
+
+
+def _wake(news: News, conversation: Conversation, clocks: Sequence[SlaClock], waiting: Sequence[Ticket]) -> None:
+    """What was to wait until a time goes on from that time."""
+    at = conversation.snoozed_until
+    conversation.status, conversation.snoozed_until = "open", None
+    for ticket in waiting:
+        if ticket.conversation_id == conversation.id:
+            ticket.status = "open"
+    for clock in clocks:
+        if clock.promise == "resolution" and clock.state == "paused":
+            _resume(clock, at)
+            news.resumed(clock, at)
+    news.woken(conversation, at)
+
+
+def _conversation_of(session: Session, ticket: Ticket) -> Conversation:
+    found: Conversation = session.get(Conversation, ticket.conversation_id)
+    return found
+
+
+def _unanswered(ticket: Ticket, clocks: Sequence[SlaClock]) -> list[SlaClock]:
+    """The responses of the ticket's present cycle that no human has given yet; earlier cycles stay as they are."""
+    since = max((clock.started_at for clock in clocks
+                 if clock.promise == "first_response" and clock.cycle == ticket.cycle), default=None)
+    return [clock for clock in clocks
+            if clock.promise in RESPONSES and clock.state != "cancelled" and clock.met_at is None
+            and (since is None or clock.started_at >= since)]
+
+
+def _keep_follow_ups(session: Session, conversation: Conversation, now: datetime) -> bool:
+    owed = list(session.execute(
+        select(SlaClock).join(Ticket, Ticket.id == SlaClock.ticket_id)
+        .where(Ticket.conversation_id == conversation.id, Ticket.status == "resolved",
+               SlaClock.promise == "follow_up", SlaClock.met_at.is_(None), SlaClock.state.in_(("running", "breached")))
+        .options(joinedload(SlaClock.calendar)).execution_options(populate_existing=True)
+    ).scalars())
+    for clock in owed:
+        meet(session, clock, now)
+    return bool(owed)
 
 
 def _start(session: Session, ticket: Ticket, policy: SlaPolicy, promise: str, cycle: int,
@@ -295,15 +401,26 @@ def _start(session: Session, ticket: Ticket, policy: SlaPolicy, promise: str, cy
         return None
     clock = SlaClock(
         ticket_id=ticket.id, policy_id=policy.id, promise=promise, cycle=cycle, state="running", target_seconds=target,
-        elapsed_seconds=0, around_the_clock=policy.around_the_clock, calendar=policy.calendar, started_at=now,
-        resumed_at=now, warned_percent=0,
+        elapsed_seconds=0, around_the_clock=policy.around_the_clock, calendar=policy.calendar,
+        started_at=whole_second(now), warned_percent=0,
     )
-    clock.due_at = _stretch(clock).due_at(schedule_of(clock))
-    _plan(clock)
+    _run_from(clock, now)
     session.add(clock)
     session.flush()
-    _note(session, clock, "started", 0, now)
+    _note(session, clock, "started", 0, clock.started_at)
     return clock
+
+
+def _resume(clock: SlaClock, now: datetime) -> None:
+    clock.state, clock.paused_at = "running", None
+    _run_from(clock, now)
+
+
+def _run_from(clock: SlaClock, now: datetime) -> None:
+    """Let a clock run from ``now`` on, with what it has used of its time: when it is due, and what comes first."""
+    clock.resumed_at = whole_second(now)
+    clock.due_at = _reckon(clock, _stretch(clock).due_at)
+    clock.next_event_at = _next_event_at(clock)
 
 
 def _stretch(clock: SlaClock) -> Stretch:
@@ -311,13 +428,33 @@ def _stretch(clock: SlaClock) -> Stretch:
                    elapsed=timedelta(seconds=clock.elapsed_seconds))
 
 
-def _plan(clock: SlaClock) -> None:
-    warning = _stretch(clock).next_warning(clock.warned_percent, schedule_of(clock))
-    clock.next_event_at = clock.due_at if warning is None else warning[1]
+def _next_event_at(clock: SlaClock) -> datetime:
+    warning = _reckon(clock, lambda schedule: _stretch(clock).next_warning(clock.warned_percent, schedule))
+    due_at: datetime = clock.due_at
+    return due_at if warning is None else min(warning[1], due_at)
 
 
-def _seconds(duration: timedelta) -> int:
-    return round(duration.total_seconds())
+def _elapsed(clock: SlaClock, now: datetime) -> int:
+    """How many seconds of its time a running clock has used."""
+    used = _reckon(clock, lambda schedule: _stretch(clock).elapsed_at(whole_second(now), schedule))
+    target: int = clock.target_seconds
+    return min(round(used.total_seconds()), target)
+
+
+def _reckon(clock: SlaClock, ask: Callable[[Schedule], Answer]) -> Answer:
+    """What the clock's calendar answers; around the clock where it cannot be used.
+
+    A calendar that was broken by an edit must stop neither a handover nor an agent; rather too early than never.
+    """
+    try:
+        return ask(schedule_of(clock))
+    except UNUSABLE:
+        log.exception("the calendar of an SLA clock cannot be used; it runs around the clock", extra=_named(clock))
+        return ask(AroundTheClock())
+
+
+def _named(clock: SlaClock) -> dict[str, object]:
+    return {"clock_id": clock.id, "ticket_id": clock.ticket_id, "calendar_id": clock.calendar_id}
 
 
 def _note(session: Session, clock: SlaClock, kind: str, occurrence: int, at: datetime) -> None:
@@ -329,58 +466,3 @@ def _note_counted(session: Session, clock: SlaClock, kind: str, at: datetime) ->
         select(sa.func.count()).select_from(SlaEvent).where(SlaEvent.clock_id == clock.id, SlaEvent.kind == kind)
     ).scalar_one()
     _note(session, clock, kind, before + 1, at)
-
-
-def _look_at(session: Session, clock: SlaClock, conversation: Conversation, now: datetime) -> list[SlaHappening]:
-    """Record the warnings and the breach that lie before ``now``, each at its own time; tell of the last."""
-    happened: list[SlaHappening] = []
-    if clock.state != "running":
-        return happened
-    schedule, stretch = schedule_of(clock), _stretch(clock)
-    while (warning := stretch.next_warning(clock.warned_percent, schedule)) and warning[1] < now:
-        clock.warned_percent = warning[0]
-        _note(session, clock, "warned", warning[0], warning[1])
-        happened.append(SlaHappening("warned", conversation.id, clock.ticket_id, clock.id, clock.promise, *warning))
-    if settle(session, clock, now):
-        happened.append(SlaHappening("breached", conversation.id, clock.ticket_id, clock.id, clock.promise, None,
-                                     clock.due_at))
-        return happened
-    clock.next_event_at = clock.due_at if warning is None else warning[1]
-    if happened:
-        _warn(session, clock, conversation, now)
-    return happened
-
-
-def _warn(session: Session, clock: SlaClock, conversation: Conversation, now: datetime) -> None:
-    told = [conversation.assignee_id or clock.ticket.assignee_id]
-    if clock.warned_percent >= LEAD_FROM_PERCENT or told == [None]:
-        told += leads_for(session, conversation.team_id)
-    notify(session, told, kind="sla_warned", key=f"sla:{clock.id}:warned:{clock.warned_percent}", now=now,
-           conversation_id=conversation.id, data=_told(clock, percent=clock.warned_percent))
-
-
-def _move_up(session: Session, clock: SlaClock, now: datetime) -> None:
-    ticket = session.execute(select(Ticket).where(Ticket.id == clock.ticket_id)).scalar_one()
-    conversation = session.execute(select(Conversation).where(Conversation.id == ticket.conversation_id)).scalar_one()
-    told = [conversation.assignee_id or ticket.assignee_id, *leads_for(session, conversation.team_id)]
-    level = level_above(ticket.level)
-    if level != ticket.level:
-        ticket.level = level
-        conversation.team_id = team_of_level(session, level) or conversation.team_id
-        told += leads_for(session, conversation.team_id)
-    conversation.updated_at = max(conversation.updated_at, now)
-    notify(session, told, kind="sla_breached", key=f"sla:{clock.id}:breached", now=now,
-           conversation_id=conversation.id, data={**_told(clock), "level": level})
-
-
-def _told(clock: SlaClock, **more: object) -> dict[str, object]:
-    return {"ticket_id": clock.ticket_id, "promise": clock.promise, "due_at": clock.due_at.isoformat(), **more}
-
-
-def _wake(session: Session, conversation: Conversation, now: datetime) -> SlaHappening:
-    woken_at: datetime = conversation.snoozed_until
-    end_waiting(session, conversation, unsolved_tickets(session, conversation.id), now)
-    conversation.updated_at = now
-    notify(session, [conversation.assignee_id], kind="woken", now=now, conversation_id=conversation.id,
-           key=f"woken:{conversation.id}:{woken_at.isoformat()}")
-    return SlaHappening("woken", conversation.id, None, None, None, None, woken_at)

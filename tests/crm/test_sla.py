@@ -1,12 +1,22 @@
 """SLA clocks: the verdict depends on when things happened, never on when somebody looked."""
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from crm_store.models import Message, Notification, SlaClock, SlaEvent, SlaPolicy, Ticket
+from crm_store.models import (
+    BusinessCalendar,
+    Message,
+    Notification,
+    SlaClock,
+    SlaEvent,
+    SlaPolicy,
+    SupportAgent,
+    Ticket,
+)
 from crm_store.services.complaints import file_complaint, raise_grade
 from crm_store.services.handoff import (
     add_note,
@@ -17,7 +27,7 @@ from crm_store.services.handoff import (
     resolve_conversation,
     snooze_conversation,
 )
-from crm_store.services.sla import start_clocks, tick
+from crm_store.services.sla import next_event, start_clocks, tick
 from tests.crm.conftest import HOUR, MINUTE, Desk
 
 SECOND = timedelta(seconds=1)
@@ -347,3 +357,278 @@ def test_a_breach_of_one_ticket_leaves_other_tickets_alone(desk: Desk) -> None:
     levels = {t.kind: t.level for t in desk.all(Ticket)}
     assert levels == {"handoff": "experts", "complaint": "front_line"}
     assert desk.all(Message, Message.author == "agent") == []
+
+
+def apologies(desk: Desk, conversation_id: int) -> list[str]:
+    """What Warmline itself said of broken promises."""
+    return [m.text for m in desk.all(Message, Message.conversation_id == conversation_id, Message.author == "system")
+            if m.text.startswith(("抱歉，我们没能", "I am sorry: we did not"))]
+
+
+def test_a_customer_whose_promise_is_broken_is_told_once_who_has_it_now_and_by_when(desk: Desk) -> None:
+    conversation_id = handed_over(desk)
+    desk.do(tick, desk.now + 15 * MINUTE)
+    assert apologies(desk, conversation_id) == []
+    for seconds in (1, 2, 3600):
+        desk.do(tick, desk.now + 15 * MINUTE + seconds * SECOND)
+    number = desk.all(Ticket)[0].number
+    assert apologies(desk, conversation_id) == [
+        f"抱歉，我们没能在约定的 10:15 前联系您（工单 {number}）。"
+        "工单已升级到我们的专家组。最迟 11月20日 10:00 前给您解决。"]
+    assert clock(desk, "first_response").met_at is None  # it is no answer of a human
+
+
+def test_it_is_told_in_english_to_whoever_writes_english(sqlite_desk: Desk) -> None:
+    desk = sqlite_desk
+    conversation_id = int(desk.write("I want to talk to a person").conversation.id)
+    desk.do(escalate_conversation, conversation_id=conversation_id, reason="asked", now=desk.now, language="en")
+    desk.do(tick, desk.now + 16 * MINUTE)
+    number = desk.all(Ticket)[0].number
+    assert apologies(desk, conversation_id) == [
+        f"I am sorry: we did not get back to you by 10:15 as promised (ticket {number}). Our expert team has it now. "
+        "It is to be solved by 10:00 on 20 November at the latest."]
+
+
+def test_a_silence_is_broken_once_and_not_again_until_somebody_has_spoken(sqlite_desk: Desk) -> None:
+    desk = sqlite_desk
+    desk.customer("visitor")  # not a guest, who would have left
+    conversation_id = handed_over(desk)
+    desk.do(tick, desk.now + 16 * MINUTE)
+    due = clock(desk, "resolution").due_at
+    desk.do(tick, due + SECOND)
+    assert len(apologies(desk, conversation_id)) == 1
+    assert desk.all(Ticket)[0].level == "management"
+
+
+def test_a_second_broken_promise_is_told_where_somebody_spoke_meanwhile(sqlite_desk: Desk) -> None:
+    desk = sqlite_desk
+    desk.customer("visitor")
+    conversation_id = handed_over(desk)
+    desk.do(tick, desk.now + 16 * MINUTE)
+    desk.write("在吗", at=desk.now + 20 * MINUTE)
+    desk.do(tick, clock(desk, "resolution").due_at + SECOND)
+    number = desk.all(Ticket)[0].number
+    assert apologies(desk, conversation_id)[1:] == [
+        f"抱歉，我们没能在约定的 10:00 前解决您的问题（工单 {number}）。工单已升级到我们的管理层。同事会尽快联系您。"]
+
+
+def test_nobody_apologises_while_a_human_is_there_or_as_one_answers(sqlite_desk: Desk) -> None:
+    desk = sqlite_desk
+    desk.customer("visitor")
+    conversation_id = handed_over(desk)
+    reply(desk, conversation_id, desk.now + 16 * MINUTE)  # late, and nobody had looked
+    assert apologies(desk, conversation_id) == []
+    due = clock(desk, "resolution").due_at
+    reply(desk, conversation_id, due - 5 * MINUTE)
+    desk.do(tick, due + SECOND)
+    assert clock(desk, "resolution").state == "breached"
+    assert apologies(desk, conversation_id) == []
+
+
+def test_a_customer_who_asks_after_the_promise_was_broken_hears_it_at_once(sqlite_desk: Desk) -> None:
+    desk = sqlite_desk
+    conversation_id = handed_over(desk)
+    desk.write("有人吗", at=desk.now + 15 * MINUTE + SECOND)
+    assert len(apologies(desk, conversation_id)) == 1
+    desk.do(tick, desk.now + HOUR)
+    assert len(apologies(desk, conversation_id)) == 1
+
+
+@pytest.mark.parametrize(("hours", "linked", "told"), [(0, False, 1), (2, False, 0), (2, True, 1)])
+def test_a_guest_who_left_the_page_is_not_written_to(sqlite_desk: Desk, hours: int, linked: bool, told: int) -> None:
+    desk = sqlite_desk
+    if linked:
+        desk.customer("visitor")
+    conversation_id = handed_over(desk)
+    desk.do(tick, desk.now + 16 * MINUTE + hours * HOUR)
+    assert len(apologies(desk, conversation_id)) == told
+
+
+def test_a_resolved_conversation_hears_nothing_of_its_follow_up(sqlite_desk: Desk) -> None:
+    desk = sqlite_desk
+    desk.customer("visitor")
+    ticket, wang = complain(desk), desk.agent("wang")
+    desk.do(claim_conversation, ticket.conversation_id, wang, desk.now)
+    desk.do(resolve_conversation, ticket.conversation_id, wang, desk.now)
+    desk.do(tick, clock(desk, "follow_up").due_at + SECOND)
+    assert clock(desk, "follow_up").state == "breached" and apologies(desk, ticket.conversation_id) == []
+
+
+def test_the_agent_is_reminded_of_a_follow_up_before_it_is_due(sqlite_desk: Desk) -> None:
+    desk = sqlite_desk
+    ticket, wang = complain(desk), desk.agent("wang")
+    desk.do(claim_conversation, ticket.conversation_id, wang, desk.now)
+    desk.do(resolve_conversation, ticket.conversation_id, wang, desk.now)
+    follow_up = clock(desk, "follow_up")
+    desk.do(tick, follow_up.next_event_at + SECOND)
+    told = [(n.kind, n.agent_id, n.data["promise"], n.data["percent"]) for n in desk.all(Notification)
+            if n.kind == "sla_warned"]
+    assert told == [("sla_warned", wang.id, "follow_up", 50)]
+
+
+def test_a_follow_up_is_kept_by_a_message_after_the_customer_wrote_again(desk: Desk) -> None:
+    ticket, wang = complain(desk), desk.agent("wang")
+    desk.do(claim_conversation, ticket.conversation_id, wang, desk.now)
+    desk.do(resolve_conversation, ticket.conversation_id, wang, desk.now + HOUR)
+    desk.write("转人工", at=desk.now + 2 * HOUR)
+    desk.do(escalate_conversation, conversation_id=ticket.conversation_id, reason="asked", now=desk.now + 2 * HOUR)
+    reply(desk, ticket.conversation_id, desk.now + 3 * HOUR)
+    assert (clock(desk, "follow_up").state, clock(desk, "follow_up").met_at) == ("met", desk.now + 3 * HOUR)
+
+
+def test_after_a_raised_grade_the_next_response_is_promised_by_the_new_grade(sqlite_desk: Desk) -> None:
+    desk = sqlite_desk
+    ticket = complain(desk)
+    desk.do(claim_conversation, ticket.conversation_id, desk.agent("wang"), desk.now)
+    reply(desk, ticket.conversation_id, desk.now)
+    desk.do(raise_grade, ticket.id, "major", desk.now + MINUTE)
+    desk.write("在吗", at=desk.now + HOUR)
+    assert clock(desk, "next_response").due_at == desk.now + HOUR + 30 * MINUTE
+
+
+def test_a_paused_resolution_is_tightened_too(sqlite_desk: Desk) -> None:
+    desk = sqlite_desk
+    ticket = complain(desk)
+    with desk.store.write() as session:
+        session.query(SlaPolicy).filter(SlaPolicy.grade == "major").update({"resolution_seconds": 3 * 3600})
+    desk.do(snooze_conversation, claimed(desk, ticket), desk.agent("wang"), desk.now + HOUR)
+    desk.do(raise_grade, ticket.id, "major", desk.now + 2 * HOUR)
+    desk.write("在", at=desk.now + 4 * HOUR)
+    assert clock(desk, "resolution").due_at == desk.now + 7 * HOUR
+
+
+def claimed(desk: Desk, ticket: Ticket) -> int:
+    desk.do(claim_conversation, ticket.conversation_id, desk.agent("wang"), desk.now)
+    return int(ticket.conversation_id)
+
+
+def test_a_grade_raised_after_a_broken_promise_takes_no_step_out_of_the_chain(sqlite_desk: Desk) -> None:
+    levels = []
+    for looked in (True, False):
+        desk = sqlite_desk
+        ticket = complain(desk, sender=f"looked {looked}")
+        if looked:
+            desk.do(tick, desk.now + 3 * HOUR)
+        desk.do(raise_grade, ticket.id, "complex", desk.now + 3 * HOUR)
+        desk.do(tick, desk.now + 3 * HOUR + SECOND)
+        levels.append(desk.all(Ticket, Ticket.id == ticket.id)[0].level)
+    assert levels == ["experts", "experts"]
+
+
+def test_promises_broken_together_are_told_in_the_order_they_were_broken(desk: Desk) -> None:
+    """Nobody looked for days: the level each breach raised to is as if somebody had looked all the time."""
+    conversation_id = handed_over(desk)
+    reply(desk, conversation_id, desk.now)
+    desk.write("在吗", at=desk.now + MINUTE)
+    desk.do(tick, desk.now + 100 * HOUR)
+    told = {(n.data["promise"], n.data["level"]) for n in desk.all(Notification) if n.kind == "sla_breached"}
+    assert told == {("next_response", "experts"), ("resolution", "management")}
+
+
+def test_a_late_answer_records_the_warnings_that_nobody_saw(desk: Desk) -> None:
+    conversation_id = handed_over(desk)
+    reply(desk, conversation_id, desk.now + 12 * MINUTE)
+    assert happened(desk, "warned") == [
+        ("warned", 50, desk.now + 7.5 * MINUTE), ("warned", 75, desk.now + 11.25 * MINUTE)]
+
+
+def test_ten_pauses_lose_no_second(desk: Desk) -> None:
+    conversation_id, wang = handed_over(desk), desk.agent("wang")
+    reply(desk, conversation_id, desk.now)
+    due, at, waited = clock(desk, "resolution").due_at, desk.now, timedelta(0)
+    for number in range(10):
+        at += timedelta(seconds=61, milliseconds=370)
+        desk.do(snooze_conversation, conversation_id, wang, at)
+        back = at + timedelta(seconds=90, milliseconds=450 + number)
+        desk.write("在", at=back)
+        waited += back.replace(microsecond=0) - at.replace(microsecond=0)
+        at = back
+    assert clock(desk, "resolution").due_at == due + waited
+
+
+def break_calendar(desk: Desk, **columns: Any) -> None:
+    """Another calendar for the handoffs that was edited into nonsense."""
+    with desk.store.write() as session:
+        broken = BusinessCalendar(**{
+            "name": "broken", "time_zone": "Asia/Nowhere", "weekly": {"0": [["09:00", "18:00"]]}, "holidays": None,
+            "closing_days": [], **columns})
+        session.add(broken)
+        session.flush()
+        session.query(SlaClock).filter(SlaClock.promise == "first_response", SlaClock.ticket_id == 1).update(
+            {"calendar_id": broken.id})
+
+
+BROKEN: list[dict[str, Any]] = [
+    {}, {"time_zone": "UTC", "weekly": {}}, {"time_zone": "UTC", "weekly": {"0": [["soon", "later"]]}},
+    {"time_zone": "UTC", "weekly": [1]}, {"time_zone": "UTC", "holidays": "XX"},
+    {"time_zone": "UTC", "weekly": {"0": [["09:00", "10:00"]]},
+     "closing_days": [str(date(2026, 11, 2) + timedelta(weeks=n)) for n in range(150)]},
+]
+
+
+@pytest.mark.parametrize("columns", BROKEN)
+def test_a_calendar_edited_into_nonsense_stops_no_other_clock_and_no_verdict(
+        sqlite_desk: Desk, columns: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    desk = sqlite_desk
+    for sender in ("one", "two"):
+        handed_over(desk, sender=sender)
+    break_calendar(desk, **columns)
+    found = desk.do(tick, desk.now + 8 * MINUTE)
+    assert [(h.kind, h.ticket_id) for h in found] == [("warned", 2), ("postponed", 1)]
+    assert "cannot be used" in caplog.text and caplog.records[-1].clock_id == 1
+    assert desk.do(tick, desk.now + 8 * MINUTE) == []
+    desk.do(tick, desk.now + 16 * MINUTE)
+    firsts = desk.all(SlaClock, SlaClock.promise == "first_response")
+    assert {(c.state, c.breached_at) for c in firsts} == {("breached", desk.now + 15 * MINUTE)}
+
+
+def test_a_calendar_that_is_mended_warns_again(sqlite_desk: Desk) -> None:
+    desk = sqlite_desk
+    handed_over(desk)
+    break_calendar(desk)
+    desk.do(tick, desk.now + 8 * MINUTE)
+    with desk.store.write() as session:
+        session.query(BusinessCalendar).filter(BusinessCalendar.name == "broken").update(
+            {"time_zone": "Asia/Shanghai", "weekly": {str(day): [["09:00", "21:00"]] for day in range(7)}})
+    found = desk.do(tick, desk.now + 13 * MINUTE + SECOND)
+    assert [(h.kind, h.percent, h.at) for h in found] == [
+        ("warned", 50, desk.now + 7.5 * MINUTE), ("warned", 75, desk.now + 11.25 * MINUTE)]
+
+
+def test_complaints_pauses_and_answers_go_on_with_a_broken_calendar(sqlite_desk: Desk) -> None:
+    desk = sqlite_desk
+    with desk.store.write() as session:
+        session.query(BusinessCalendar).update({"time_zone": "Asia/Nowhere"})
+    ticket = complain(desk)
+    assert clock(desk, "first_response").due_at == desk.now + 2 * HOUR  # around the clock: rather too early than never
+    desk.do(snooze_conversation, claimed(desk, ticket), desk.agent("wang"), desk.now + HOUR)
+    desk.write("在", at=desk.now + 2 * HOUR)
+    assert clock(desk, "resolution").due_at == desk.now + 25 * HOUR
+    reply(desk, ticket.conversation_id, desk.now + 2 * HOUR)
+    assert clock(desk, "first_response").state == "met"
+
+
+def test_a_look_takes_as_many_statements_for_fifty_clocks_as_for_one(desk: Desk) -> None:
+    statements: list[str] = []
+    sa.event.listen(desk.store.engine, "before_cursor_execute",
+                    lambda _c, _cursor, statement, *_more: statements.append(statement))
+    counts = []
+    for at, number in ((desk.now, 1), (desk.now + HOUR, 50)):
+        for each in range(number):
+            handed_over(desk, sender=f"visitor {number} {each}", at=at)
+        snoozed = handed_over(desk, sender=f"snoozed {number}", at=at)
+        (agent,) = desk.all(SupportAgent, SupportAgent.id == (desk.conversation(snoozed).assignee_id or 1))
+        desk.do(snooze_conversation, snoozed, agent, at, until=at + 5 * MINUTE)
+        statements.clear()
+        found = desk.do(tick, at + 16 * MINUTE)
+        assert sum(each.kind == "breached" for each in found) == number + 1
+        counts.append(len(statements))
+    assert counts[1] <= counts[0] + 6, counts
+
+
+def test_the_next_event_is_the_first_of_warnings_due_times_and_wakings(desk: Desk) -> None:
+    assert desk.ask(next_event) is None
+    conversation_id = handed_over(desk)
+    assert desk.ask(next_event) == desk.now + 7.5 * MINUTE
+    desk.do(snooze_conversation, conversation_id, desk.agent("wang"), desk.now, until=desk.now + MINUTE)
+    assert desk.ask(next_event) == desk.now + MINUTE

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from crm_store.models import Notification, SlaClock
+from crm_store.models import Notification, SlaClock, SlaEvent
 from crm_store.services import sla
 from crm_store.services.handoff import escalate_conversation
-from gateway.clock import look_at_clocks, run_clock
+from gateway import clock
+from gateway.clock import SHORTEST_PAUSE, look_at_clocks, run_clock
 from tests.gateway.conftest import BotDouble, Gateway, Records, make_deps
 from tests.gateway.test_dispatch import store_message
 
@@ -43,6 +44,31 @@ async def test_a_look_that_fails_does_not_end_the_clock(
     with pytest.raises(Enough):
         await run_clock(deps, 0)
     assert len(looks) == 3
+    deps.transactions.close()
+
+
+async def test_it_sleeps_until_the_next_thing_is_to_come_and_no_longer_than_its_interval(
+        records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    class Enough(BaseException):
+        """Ends the loop."""
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 4:
+            raise Enough
+        records.clock.advance(seconds=seconds)
+
+    deps = make_deps(records, "http://127.0.0.1:9")
+    monkeypatch.setattr(clock.asyncio, "sleep", sleep)
+    message = store_message(records)
+    records.do(escalate_conversation, conversation_id=message.conversation_id, reason="asked", now=records.clock())
+    records.clock.advance(minutes=7, seconds=22)  # the first warning is due eight seconds later
+    with pytest.raises(Enough):
+        await run_clock(deps, 5)
+    assert pauses == [5, 3, SHORTEST_PAUSE, 5]
+    assert [event.kind for event in records.all(SlaEvent)].count("warned") == 1
     deps.transactions.close()
 
 
