@@ -32,6 +32,17 @@ def visible_to(agent: SupportAgent) -> Any:
     return sa.or_(*conditions)
 
 
+def may_direct(session: Session, agent: SupportAgent, conversation: Conversation) -> bool:
+    """Whether an agent decides about a conversation they do not own: a lead of its team, a manager or an admin."""
+    if agent.role in SEES_ALL:
+        return True
+    if agent.role != "lead":
+        return False
+    team_of_owner = session.execute(
+        select(SupportAgent.team_id).where(SupportAgent.id == conversation.assignee_id)).scalar_one_or_none()
+    return agent.team_id in (conversation.team_id, team_of_owner)
+
+
 def access_conversation(session: Session, agent: SupportAgent, conversation_id: int, *,
                         acting: bool = False) -> Conversation:
     """The conversation, if this agent may see it.
@@ -41,14 +52,17 @@ def access_conversation(session: Session, agent: SupportAgent, conversation_id: 
         agent: who asks.
         conversation_id: which.
         acting: the agent does not read it but claims or writes, and the service they call refuses a colleague's
-            conversation by the colleague's name: then it only has to exist. Never return what you read this way.
+            conversation by the colleague's name: then it only has to have been a human's. Never return what you read
+            this way.
 
     Raises:
         NotFound: there is none, or they may not see it; nobody can tell which.
     """
-    wanted = select(Conversation).where(Conversation.id == conversation_id)
+    allowed = visible_to(agent)
+    if acting:  # what the bot still has is refused in nobody's name, though a colleague may be its assignee already
+        allowed = sa.or_(allowed, Conversation.status != "pending")
     conversation: Conversation | None = session.execute(
-        wanted if acting else wanted.where(visible_to(agent))).scalar_one_or_none()
+        select(Conversation).where(Conversation.id == conversation_id, allowed)).scalar_one_or_none()
     if conversation is None:
         raise NotFound(conversation_id=conversation_id)
     return conversation

@@ -12,7 +12,8 @@ from crm_store.rules.sla import LEVELS
 
 
 def pick_agent(session: Session, conversation: Conversation, *, level: str,
-               preferred: Sequence[int | None] = ()) -> SupportAgent | None:
+               preferred: Sequence[int | None] = (), team_id: int | None = None,
+               without: Sequence[int | None] = ()) -> SupportAgent | None:
     """The agent who gets the next conversation, or None where nobody is free.
 
     Agents on the wanted level come first, then those on the nearest one; among equals the one with the fewest open
@@ -25,6 +26,8 @@ def pick_agent(session: Session, conversation: Conversation, *, level: str,
         conversation: which needs an agent; they must speak its language.
         level: "front_line", "experts" or "management".
         preferred: ids of agents to ask first.
+        team_id: only agents of this team.
+        without: ids of agents who do not get it.
     """
     available: list[SupportAgent] = list(session.execute(
         select(SupportAgent).where(SupportAgent.active.is_(True), SupportAgent.available.is_(True))
@@ -34,7 +37,8 @@ def pick_agent(session: Session, conversation: Conversation, *, level: str,
         for agent in available:
             if agent.id == agent_id:
                 return agent
-    free = [agent for agent in available if conversation.language in agent.languages and agent.role != "admin"]
+    free = [agent for agent in available if conversation.language in agent.languages and agent.role != "admin"
+            and team_id in (None, agent.team_id) and agent.id not in without]
     if not free:
         return None
     open_now = dict(session.execute(

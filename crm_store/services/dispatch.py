@@ -90,7 +90,10 @@ class Reply:
 
 @dataclass(frozen=True)
 class Understood:
-    """What the NLU read in a message. ``anger`` is a probability, None where the model could not run."""
+    """What the NLU read in a message. ``anger`` is a probability, None where the model could not run.
+
+    ``ranking`` holds the likeliest intents, the best first.
+    """
 
     intent: str | None
     confidence: float | None
@@ -99,6 +102,7 @@ class Understood:
     valence: str | None = None
     entities: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     articles: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    ranking: Sequence[str] = field(default_factory=tuple)
 
 
 def lease_conversation(session: Session, conversation_id: int, holder: str, now: datetime, seconds: float = 30) -> bool:
@@ -154,7 +158,8 @@ def complete_turn(session: Session, turn: Turn, *, replies: Sequence[Reply], und
 
     The replies are queued only while the bot still owns the conversation at the version of the turn; otherwise they are
     kept as dropped and never sent. A bot that owns the conversation and says nothing hands it over (reason "system"):
-    a customer never meets silence. A message already handled stays as it is.
+    a customer never meets silence. A message already handled stays as it is, and one that was only read waits for a
+    turn where the conversation was handed back to the bot meanwhile.
 
     Args:
         session: the unit of work.
@@ -169,7 +174,7 @@ def complete_turn(session: Session, turn: Turn, *, replies: Sequence[Reply], und
     """
     conversation = lock_conversation(session, turn.conversation_id)
     message = session.execute(_MESSAGE, {"message": turn.message_id}).scalar_one()
-    if message.handled_at is not None:
+    if message.handled_at is not None or (turn.mode == "read" and conversation.status == "pending"):
         return conversation, message
     message.handled_at, message.next_attempt_at = now, None
     if understood is not None:
@@ -184,9 +189,7 @@ def complete_turn(session: Session, turn: Turn, *, replies: Sequence[Reply], und
         session.add_all(_bot_message(conversation, message, reply, now, position)
                         for position, reply in enumerate(said, first))
         if not said:
-            session.flush()
-            escalate_conversation(session, conversation_id=conversation.id, reason="system", now=now,
-                                  message_id=message.id, anger=message.anger)
+            _give_up(session, conversation, message, now)
     else:
         for position, reply in enumerate(replies, DROPPED_FROM):
             dropped = _bot_message(conversation, message, reply, now, position)
@@ -215,9 +218,16 @@ def postpone_turn(session: Session, message_id: int, now: datetime, *,
         return
     message.handled_at, message.next_attempt_at = now, None
     if conversation.status == "pending":
-        session.flush()
-        escalate_conversation(session, conversation_id=conversation_id, reason="system", now=now,
-                              message_id=message_id)
+        _give_up(session, conversation, message, now)
+
+
+def _give_up(session: Session, conversation: Conversation, message: Message, now: datetime) -> None:
+    """Hand over what the bot could not answer, also where this message was handed over and back before."""
+    session.flush()
+    for message_id in (message.id, None):
+        if conversation.status == "pending":
+            escalate_conversation(session, conversation_id=conversation.id, reason="system", now=now,
+                                  message_id=message_id, anger=message.anger)
 
 
 def _changes_one(session: Session, statement: Any, **values: Any) -> bool:
@@ -254,6 +264,8 @@ def _keep_understood(conversation: Conversation, message: Message, understood: U
         "entities": [dict(entity) for entity in understood.entities],
         "articles": [dict(article) for article in understood.articles],
     }
+    if understood.ranking:
+        message.understood["ranking"] = list(understood.ranking)
     message.intent, message.anger, message.valence = understood.intent, understood.anger, understood.valence
     conversation.anger = understood.anger
     if understood.language in LANGUAGES:

@@ -1,17 +1,18 @@
 """Passes control of a conversation between the bot and humans, and lets its owner write and resolve."""
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from crm_store.errors import AlreadyClaimed, NotOwner, StaleVersion, WrongState
-from crm_store.models import Conversation, Escalation, Message, SlaClock, SupportAgent, Ticket
+from crm_store.errors import AlreadyClaimed, InvalidMessage, NotOwner, StaleVersion, WrongState
+from crm_store.models import AuditEntry, Conversation, Escalation, Message, SlaClock, SupportAgent, Team, Ticket
 from crm_store.models.tickets import REASONS
 from crm_store.rules.calendar import BusinessHours
-from crm_store.rules.text import clean_text, excerpt
+from crm_store.rules.text import clean_identifier, clean_text, excerpt
 from crm_store.services import audit, sla
 from crm_store.services.assignment import pick_agent
 from crm_store.services.locking import lock_conversation
@@ -21,10 +22,12 @@ from crm_store.services.tickets import open_ticket, reopen_ticket, unsolved_tick
 from crm_store.wording import SORRY, join_sentences, say, tell_time
 
 REOPEN_WITHIN = timedelta(hours=72)
+LONGEST_SNOOZE = timedelta(days=366)
 OWNED_BY_HUMANS = ("open", "snoozed")
 SUMMARY_MESSAGES = 3
 SUMMARY_LENGTH = 200
 BOT = "bot"
+KEY_LIMIT = 80
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ def escalate_conversation(
 
     The conversation is open at the next version; a ticket has its clocks; the best agent is assigned or their lead
     told that nobody is free; a note gives the reason and a summary; the customer is told who comes by when. The same
-    message again, or a conversation that humans own already, changes nothing and gives the ticket there is.
+    message again, or a conversation that humans own already or have resolved meanwhile, changes nothing and gives the
+    ticket there is.
 
     Args:
         session: the unit of work.
@@ -75,6 +79,8 @@ def escalate_conversation(
         return _as_it_is(session, conversation, earlier, message_id)
     if expected_version is not None and conversation.version != expected_version:
         raise StaleVersion(conversation_id=conversation_id, version=conversation.version)
+    if conversation.status == "resolved":  # a human had it while the bot made up its mind
+        return _as_it_is(session, conversation, None, message_id)
     if language is not None:
         conversation.language = language
     summary = summary or _last_words(session, conversation_id)
@@ -86,7 +92,8 @@ def escalate_conversation(
     session.add(Escalation(conversation_id=conversation.id, ticket_id=ticket.id, message_id=message_id, reason=reason,
                            anger=anger, decided_at=now))
     _leave_handover_note(session, conversation, reason, anger, summary, now)
-    first = next((clock for clock in clocks if clock.promise == "first_response"), None)
+    first = next((clock for clock in clocks if clock.promise == "first_response" and clock.met_at is None
+                  and clock.due_at > now), None)
     notice = tell_customer(session, conversation, _notice(conversation, ticket, reason, first, now), now,
                            in_reply_to_id=message_id)
     audit.record(session, actor_kind=BOT, actor_id=None, action="escalate", object_kind="conversation",
@@ -107,9 +114,10 @@ def claim_conversation(session: Session, conversation_id: int, agent: SupportAge
         NotFound: there is no such conversation.
     """
     conversation = lock_conversation(session, conversation_id)
-    _refuse_resolved(conversation)
+    refuse_resolved(conversation)
     if conversation.claimed_at is not None and conversation.assignee_id != agent.id:
-        raise AlreadyClaimed(conversation_id=conversation.id, owner_name=_owner_name(session, conversation))
+        raise AlreadyClaimed(conversation_id=conversation.id, owner_name=owner_name(session, conversation))
+    sla.catch_up(session, conversation, now)
     _own(session, conversation, agent, "claim", now)
     return conversation
 
@@ -122,7 +130,8 @@ def take_over_conversation(session: Session, conversation_id: int, agent: Suppor
         NotFound: there is no such conversation.
     """
     conversation = lock_conversation(session, conversation_id)
-    _refuse_resolved(conversation)
+    refuse_resolved(conversation)
+    sla.catch_up(session, conversation, now)
     former_id, former_status = conversation.assignee_id, conversation.status
     if former_id == agent.id and former_status in OWNED_BY_HUMANS and conversation.claimed_at is not None:
         return conversation
@@ -135,27 +144,41 @@ def take_over_conversation(session: Session, conversation_id: int, agent: Suppor
     return conversation
 
 
-def reply_to_customer(session: Session, conversation_id: int, agent: SupportAgent, text: str, now: datetime) -> Message:
+def reply_to_customer(session: Session, conversation_id: int, agent: SupportAgent, text: str, now: datetime,
+                      idempotency_key: str | None = None) -> Message:
     """Write to the customer as the owner of the conversation; an unassigned open one is claimed by it.
 
     The first message of a human meets the promised response. After the resolution the agent may still write while a
     follow-up is due: that message is the follow-up, and the conversation stays resolved.
 
+    Args:
+        session: the unit of work.
+        conversation_id: which conversation.
+        agent: who writes.
+        text: what they write.
+        now: when.
+        idempotency_key: names this writing, so that sending it again after a lost answer stores nothing twice: the
+            message there is comes back, whoever owns the conversation by then.
+
     Raises:
         NotOwner: a colleague or the bot owns it; ``owner_name`` is the colleague's name, None for the bot.
         WrongState: it is resolved and no follow-up is due.
-        InvalidMessage: the text is empty or too long.
+        InvalidMessage: the text is empty or too long, or the key has named another text before.
         NotFound: there is no such conversation.
     """
     text = clean_text(text)
     conversation = lock_conversation(session, conversation_id)
+    key = _writing_key(conversation, agent, idempotency_key)
+    written = _written_before(session, conversation, key, "outgoing", text)
+    if written is not None:
+        return written
     if conversation.status == "resolved":
         if conversation.assignee_id not in (None, agent.id):
-            raise NotOwner(conversation_id=conversation.id, owner_name=_owner_name(session, conversation))
+            raise NotOwner(conversation_id=conversation.id, owner_name=owner_name(session, conversation))
         if not sla.follow_up_done(session, conversation, now):
             raise WrongState(conversation_id=conversation.id, status=conversation.status)
     else:
-        _require_owner(session, conversation, agent, now)
+        require_owner(session, conversation, agent, now)
         tickets = unsolved_tickets(session, conversation.id)
         for ticket in tickets:
             _take_up(session, conversation, ticket, agent, now)
@@ -163,6 +186,7 @@ def reply_to_customer(session: Session, conversation_id: int, agent: SupportAgen
     message = Message(
         conversation_id=conversation.id, identity_id=conversation.identity_id, direction="outgoing", author="agent",
         agent_id=agent.id, text=text, buttons=[], created_at=now, delivery_state="queued", position=0,
+        channel_message_id=key,
     )
     session.add(message)
     conversation.updated_at = now
@@ -170,15 +194,22 @@ def reply_to_customer(session: Session, conversation_id: int, agent: SupportAgen
     return message
 
 
-def add_note(session: Session, conversation_id: int, agent: SupportAgent, text: str, now: datetime) -> Message:
-    """Leave a note for colleagues; customers never see it, and it answers no promise.
+def add_note(session: Session, conversation_id: int, agent: SupportAgent, text: str, now: datetime,
+             idempotency_key: str | None = None) -> Message:
+    """Leave a note for colleagues; customers never see it, and it answers no promise. With a key, it is left once.
 
     Raises:
-        InvalidMessage: the text is empty or too long.
+        InvalidMessage: the text is empty or too long, or the key has named another text before.
         NotFound: there is no such conversation.
     """
+    text = clean_text(text)
     conversation = lock_conversation(session, conversation_id)
-    note = leave_note(session, conversation, clean_text(text), now, agent_id=agent.id)
+    key = _writing_key(conversation, agent, idempotency_key)
+    written = _written_before(session, conversation, key, "note", text)
+    if written is not None:
+        return written
+    note = leave_note(session, conversation, text, now, agent_id=agent.id)
+    note.channel_message_id = key
     session.flush()
     return note
 
@@ -189,13 +220,13 @@ def snooze_conversation(session: Session, conversation_id: int, agent: SupportAg
 
     Raises:
         NotOwner: a colleague or the bot owns it.
-        WrongState: it is resolved, or ``until`` is not in the future.
+        WrongState: it is resolved, or ``until`` is not in the future or more than a year away.
         NotFound: there is no such conversation.
     """
     conversation = lock_conversation(session, conversation_id)
-    _refuse_resolved(conversation)
-    _require_owner(session, conversation, agent, now)
-    if until is not None and until <= now:
+    refuse_resolved(conversation)
+    require_owner(session, conversation, agent, now)
+    if until is not None and not now < until <= now + LONGEST_SNOOZE:
         raise WrongState(conversation_id=conversation.id, until=until)
     tickets = unsolved_tickets(session, conversation.id)
     sla.end_waiting(session, conversation, tickets, now)
@@ -218,8 +249,8 @@ def resolve_conversation(session: Session, conversation_id: int, agent: SupportA
         NotFound: there is no such conversation.
     """
     conversation = lock_conversation(session, conversation_id)
-    _refuse_resolved(conversation)
-    _require_owner(session, conversation, agent, now)
+    refuse_resolved(conversation)
+    require_owner(session, conversation, agent, now)
     tickets = unsolved_tickets(session, conversation.id)
     sla.end_waiting(session, conversation, tickets, now)
     told = [say("complaint_resolved", conversation.language, number=ticket.number)
@@ -247,8 +278,8 @@ def hand_back_conversation(session: Session, conversation_id: int, agent: Suppor
         NotFound: there is no such conversation.
     """
     conversation = lock_conversation(session, conversation_id)
-    _refuse_resolved(conversation)
-    _require_owner(session, conversation, agent, now)
+    refuse_resolved(conversation)
+    require_owner(session, conversation, agent, now)
     tickets = unsolved_tickets(session, conversation.id)
     sla.end_waiting(session, conversation, tickets, now)
     for ticket in tickets:
@@ -279,6 +310,45 @@ def reopen_with_lead(session: Session, conversation: Conversation, ticket: Ticke
            conversation_id=conversation.id, data={"ticket": ticket.number})
     clocks = sla.start_clocks(session, ticket, now)
     return next((clock for clock in clocks if clock.promise == "first_response"), None)
+
+
+def owner_name(session: Session, conversation: Conversation) -> str | None:
+    """The name of the human who owns the conversation, or of the team it waits for; None where the bot does."""
+    name: str | None = None
+    if conversation.assignee_id is not None:
+        name = session.execute(
+            select(SupportAgent.name).where(SupportAgent.id == conversation.assignee_id)).scalar_one()
+    elif conversation.status in OWNED_BY_HUMANS:
+        name = session.execute(select(Team.name).where(Team.id == conversation.team_id)).scalar_one_or_none()
+    return name
+
+
+def refuse_resolved(conversation: Conversation) -> None:
+    """Let only through what is not resolved.
+
+    Raises:
+        WrongState: it is.
+    """
+    if conversation.status == "resolved":
+        raise WrongState(conversation_id=conversation.id, status=conversation.status)
+
+
+def require_owner(session: Session, conversation: Conversation, agent: SupportAgent, now: datetime) -> None:
+    """Let only the owner through; what nobody has claimed is claimed by acting on it.
+
+    Whoever just gave a conversation to a team has to claim it to get it back: a late word from their open page does
+    not take it away from the team again.
+
+    Raises:
+        NotOwner: a colleague, their team or the bot owns it.
+    """
+    if conversation.status == "pending":
+        raise NotOwner(conversation_id=conversation.id, owner_name=None)
+    if conversation.claimed_at is None and not _gave_away(session, conversation, agent):
+        sla.catch_up(session, conversation, now)
+        _own(session, conversation, agent, "claim", now)
+    elif conversation.claimed_at is None or conversation.assignee_id != agent.id:
+        raise NotOwner(conversation_id=conversation.id, owner_name=owner_name(session, conversation))
 
 
 def tell_due(conversation: Conversation, clock: SlaClock | None, now: datetime) -> str | None:
@@ -377,27 +447,41 @@ def _notice(conversation: Conversation, ticket: Ticket, reason: str, first: SlaC
                                                number=ticket.number))
 
 
-def _owner_name(session: Session, conversation: Conversation) -> str | None:
-    """The name of the human who owns the conversation; None where nobody or the bot does."""
-    if conversation.assignee_id is None:
+def _gave_away(session: Session, conversation: Conversation, agent: SupportAgent) -> bool:
+    """Whether this agent had or moved the conversation until its last transfer, and nobody has owned it since."""
+    if conversation.assignee_id == agent.id:
+        return False
+    last = session.execute(
+        select(AuditEntry.actor_id, AuditEntry.data)
+        .where(AuditEntry.object_kind == "conversation", AuditEntry.object_id == str(conversation.id),
+               AuditEntry.action == "transfer").order_by(AuditEntry.id.desc()).limit(1)).one_or_none()
+    return (last is not None and last.data["version"] == conversation.version
+            and agent.id in (last.actor_id, last.data["from"]))
+
+
+def _writing_key(conversation: Conversation, agent: SupportAgent, idempotency_key: str | None) -> str | None:
+    """What an agent's message is stored under, so that it is stored once; no customer can guess it."""
+    if idempotency_key is None:
         return None
-    name: str = session.execute(
-        select(SupportAgent.name).where(SupportAgent.id == conversation.assignee_id)).scalar_one()
-    return name
+    key = clean_identifier(idempotency_key, "idempotency_key", KEY_LIMIT)
+    return "agent:" + hashlib.sha256(f"{conversation.id}:{agent.id}:{key}".encode()).hexdigest()
 
 
-def _refuse_resolved(conversation: Conversation) -> None:
-    if conversation.status == "resolved":
-        raise WrongState(conversation_id=conversation.id, status=conversation.status)
+def _written_before(session: Session, conversation: Conversation, key: str | None, direction: str,
+                    text: str) -> Message | None:
+    """The message that was stored under this key.
 
-
-def _require_owner(session: Session, conversation: Conversation, agent: SupportAgent, now: datetime) -> None:
-    if conversation.status == "pending":
-        raise NotOwner(conversation_id=conversation.id, owner_name=None)
-    if conversation.claimed_at is None:
-        _own(session, conversation, agent, "claim", now)
-    elif conversation.assignee_id != agent.id:
-        raise NotOwner(conversation_id=conversation.id, owner_name=_owner_name(session, conversation))
+    Raises:
+        InvalidMessage: the key names something else.
+    """
+    if key is None:
+        return None
+    found: Message | None = session.execute(
+        select(Message).where(Message.identity_id == conversation.identity_id, Message.channel_message_id == key)
+    ).scalar_one_or_none()
+    if found is not None and (found.direction, found.text) != (direction, text):
+        raise InvalidMessage(field="idempotency_key", reason="used")
+    return found
 
 
 def _own(session: Session, conversation: Conversation, agent: SupportAgent, action: str, now: datetime) -> None:

@@ -18,6 +18,9 @@ def open_ticket(session: Session, conversation: Conversation, *, kind: str, summ
                 now: datetime, **details: Any) -> Ticket:
     """A new ticket of a conversation, numbered C and 1000 plus its id, so that no two ever share a number.
 
+    A conversation that a human resolved while the bot was still at it is open again with the bot, as if the customer
+    had just written: otherwise nobody could answer the ticket.
+
     Args:
         session: the unit of work.
         conversation: which it belongs to; its row is locked.
@@ -33,6 +36,9 @@ def open_ticket(session: Session, conversation: Conversation, *, kind: str, summ
         idempotency_key=idempotency_key, status="open", cycle=1, **details,
     )
     session.add(ticket)
+    if conversation.status == "resolved":
+        conversation.status, conversation.resolved_at = "pending", None
+        conversation.version += 1
     session.flush()
     ticket.number = f"C{FIRST_NUMBER + ticket.id}"
     return ticket

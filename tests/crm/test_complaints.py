@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from crm_store.errors import NotFound, WrongState
-from crm_store.models import AuditEntry, Message, Order, SlaClock, Ticket
+from crm_store.errors import InvalidMessage, NotFound, NotOwner, WrongState
+from crm_store.models import AuditEntry, Message, Notification, Order, SlaClock, Ticket
 from crm_store.rules.complaints import GRADES, grade_complaint, higher_grade, loss_in, mentions
 from crm_store.services.complaints import (
     change_grade,
@@ -21,7 +21,13 @@ from crm_store.services.complaints import (
     propose_solution,
     raise_grade,
 )
-from crm_store.services.handoff import claim_conversation, reply_to_customer, resolve_conversation
+from crm_store.services.handoff import (
+    claim_conversation,
+    hand_back_conversation,
+    reply_to_customer,
+    resolve_conversation,
+    take_over_conversation,
+)
 from crm_store.services.requests import record_request
 from tests.crm.conftest import HOUR, Desk
 
@@ -182,17 +188,124 @@ def test_the_customer_hears_of_every_step(desk: Desk) -> None:
 
 
 def test_an_agent_changes_a_grade_only_with_a_reason(desk: Desk) -> None:
-    ticket, wang = file(desk, "律师"), desk.agent("wang")
-    assert ticket.grade == "major"
-    for grade, reason in (("ordinary", "  "), ("terrible", "because")):
-        with pytest.raises(WrongState):
-            desk.do(change_grade, ticket.id, wang, grade, reason, desk.now)
-    desk.do(change_grade, ticket.id, wang, "ordinary", "开玩笑的", desk.now)
-    assert desk.all(Ticket)[0].grade == "ordinary"
+    ticket, boss = file(desk, "律师"), desk.agent("boss")
+    talk = ticket.conversation_id
+    assert (ticket.grade, ticket.assignee_id) == ("major", boss.id)
+    for grade, reason, field in (("ordinary", " \u200b ", "reason"), ("ordinary", "x" * 501, "reason"),
+                                 ("ordinary", None, "reason"), ("terrible", "because", "grade"), (None, "x", "grade")):
+        with pytest.raises(InvalidMessage) as refused:
+            desk.do(change_grade, talk, ticket.id, boss, grade, reason, desk.now)
+        assert refused.value.data["field"] == field
+    for _ in range(2):
+        desk.do(change_grade, talk, ticket.id, boss, "ordinary", " 开玩笑的 ", desk.now)
+    assert (desk.all(Ticket)[0].grade, desk.all(Ticket)[0].level) == ("ordinary", "management")
     (entry,) = desk.all(AuditEntry, AuditEntry.action == "change_grade")
-    assert (entry.actor_id, entry.data) == (wang.id, {"from": "major", "to": "ordinary", "reason": "开玩笑的"})
+    assert (entry.actor_id, entry.data) == (boss.id, {"from": "major", "to": "ordinary", "reason": "开玩笑的"})
+    (note,) = desk.all(Message, Message.direction == "note")
+    assert note.agent_id == boss.id and note.text == f"投诉 {ticket.number} 等级：重大 → 普通。\n开玩笑的"
     with pytest.raises(NotFound):
         desk.do(raise_grade, 999, "major", desk.now)
+
+
+def test_only_who_has_a_complaint_or_directs_its_team_changes_its_grade(desk: Desk) -> None:
+    ticket = file(desk)
+    talk, wang, li = ticket.conversation_id, desk.agent("wang"), desk.agent("li")
+
+    def change(login: str, grade: str) -> str:
+        changed: Ticket = desk.do(change_grade, talk, ticket.id, desk.agent(login), grade, "看过了", desk.now)
+        return str(changed.grade)
+
+    with pytest.raises(NotOwner) as refused:
+        change("li", "complex")  # the bot has the conversation, Wang the complaint
+    assert refused.value.data["owner_name"] is None
+    assert change("wang", "complex") == "complex"
+    desk.do(take_over_conversation, talk, wang, desk.now)
+    for login in ("li", "lead"):  # a complex complaint is with the experts, but its owner with the front line
+        if login == "li":
+            with pytest.raises(NotOwner, match="else"):
+                change(login, "ordinary")
+        else:
+            assert change(login, "ordinary") == "ordinary"
+    assert change("boss", "complex") == "complex"
+    with pytest.raises(NotFound):
+        desk.do(change_grade, talk + 1, ticket.id, desk.agent("boss"), "major", "x", desk.now)
+    with pytest.raises(NotFound):
+        desk.do(change_grade, talk, 2**62, desk.agent("boss"), "major", "x", desk.now)
+    desk.do(resolve_conversation, talk, wang, desk.now)
+    with pytest.raises(WrongState):
+        change("wang", "major")
+    assert len(desk.all(AuditEntry, AuditEntry.action == "change_grade")) == 3
+    assert li.id not in {m.agent_id for m in desk.all(Message)}
+
+
+def test_a_higher_grade_tightens_the_clocks_and_a_lower_one_takes_nothing_back(desk: Desk) -> None:
+    ticket, wang = file(desk), desk.agent("wang")
+    talk = ticket.conversation_id
+    desk.do(take_over_conversation, talk, wang, desk.now)
+    desk.do(change_grade, talk, ticket.id, wang, "complex", "两个部门", desk.now)
+
+    def due() -> Any:
+        return next(c.due_at - desk.now for c in desk.all(SlaClock) if c.promise == "first_response")
+
+    assert due() == HOUR
+    assert {(n.agent_id, n.kind) for n in desk.all(Notification, Notification.kind == "grade_raised")} == {
+        (desk.agent("expert_lead").id, "grade_raised")}
+    desk.do(change_grade, talk, ticket.id, wang, "ordinary", "其实不难", desk.now)
+    (lowered,) = desk.all(Ticket)
+    assert (due(), lowered.grade, lowered.level) == (HOUR, "ordinary", "experts")
+
+
+def test_a_complaint_raised_to_major_leaves_the_bot_at_once(desk: Desk) -> None:
+    ticket, boss = file(desk), desk.agent("boss")
+    talk = ticket.conversation_id
+    turn = desk.turn(talk)
+    desk.do(change_grade, talk, ticket.id, desk.agent("wang"), "major", "客户受伤了", desk.now)
+    conversation = desk.conversation(talk)
+    assert (conversation.status, conversation.version, conversation.assignee_id) == ("open", 2, boss.id)
+    first = next(c for c in desk.all(SlaClock) if c.promise == "first_response")
+    assert first.due_at == desk.now + HOUR / 4
+    desk.answer(turn, "还有什么可以帮您")
+    assert [m.delivery_state for m in desk.all(Message, Message.author == "bot")] == ["dropped"]
+    notice = desk.all(Message, Message.author == "system", Message.direction == "outgoing")[-1]
+    assert ticket.number in notice.text and "10:15" in notice.text
+
+
+def test_a_complaint_whose_first_response_was_given_is_raised_without_promising_the_past(desk: Desk) -> None:
+    ticket, wang = file(desk), desk.agent("wang")
+    talk = ticket.conversation_id
+    desk.do(take_over_conversation, talk, wang, desk.now)
+    desk.do(reply_to_customer, talk, wang, "我看一下", desk.now)
+    desk.do(hand_back_conversation, talk, wang, desk.now)
+    desk.do(change_grade, talk, ticket.id, desk.agent("boss"), "major", "客户受伤了", desk.now + 5 * HOUR)
+    notice = desk.all(Message, Message.author == "system", Message.direction == "outgoing")[-1]
+    assert "尽快" in notice.text and ":" not in notice.text
+
+
+def test_a_complaint_filed_while_a_human_has_the_conversation_is_theirs(desk: Desk) -> None:
+    received, li = desk.write("锅炸了, 我受伤了"), desk.agent("li")
+    desk.do(take_over_conversation, received.conversation.id, li, desk.now)
+    ticket = desk.do(file_complaint, conversation_id=received.conversation.id, message_id=received.message.id,
+                     what="锅炸了, 我受伤了", wish=None, now=desk.now)
+    assert (ticket.assignee_id, ticket.keeper_id, ticket.level) == (li.id, li.id, "management")
+    told = {n.agent_id for n in desk.all(Notification, Notification.kind == "complaint")}
+    assert told == {li.id, desk.agent("boss").id}
+
+
+def test_a_complaint_filed_by_a_turn_that_a_human_overtook_and_resolved_opens_the_conversation_again(
+        desk: Desk) -> None:
+    received, li = desk.write("太慢了"), desk.agent("li")
+    talk, turn = received.conversation.id, desk.turn(received.conversation.id)
+    desk.do(take_over_conversation, talk, li, desk.now)
+    desk.do(resolve_conversation, talk, li, desk.now)
+    desk.do(file_complaint, conversation_id=talk, message_id=received.message.id, what="太慢了", wish=None,
+            now=desk.now)
+    desk.answer(turn, "已登记")
+    conversation = desk.conversation(talk)
+    assert (conversation.status, conversation.resolved_at, conversation.version) == ("pending", None, 4)
+    assert [m.delivery_state for m in desk.all(Message, Message.author == "bot")] == ["dropped"]
+    desk.do(take_over_conversation, talk, desk.agent("wang"), desk.now)
+    desk.do(resolve_conversation, talk, desk.agent("wang"), desk.now)
+    assert {t.status for t in desk.all(Ticket)} == {"resolved"}
 
 
 def test_a_request_is_recorded_once_a_message_and_type(desk: Desk) -> None:

@@ -3,13 +3,16 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from itertools import count
+from typing import Any
 
 import pytest
+from sqlalchemy.orm import Session
 
 from crm_store.database import Store
 from crm_store.errors import AlreadyClaimed, InvalidMessage, NotFound, NotOwner, StaleVersion, WrongState
-from crm_store.models import AuditEntry, Escalation, Message, Notification, SlaClock, Ticket
+from crm_store.models import AuditEntry, Escalation, Message, Notification, SlaClock, SupportAgent, Ticket
 from crm_store.services.complaints import file_complaint
+from crm_store.services.dispatch import postpone_turn
 from crm_store.services.handoff import (
     Handoff,
     add_note,
@@ -22,6 +25,7 @@ from crm_store.services.handoff import (
     take_over_conversation,
 )
 from crm_store.services.messages import replies_to
+from crm_store.services.sla import tick
 from tests.crm.conftest import HOUR, MINUTE, Desk
 
 
@@ -340,3 +344,95 @@ def test_snoozing_until_the_customer_writes(desk: Desk) -> None:
     assert desk.conversation(conversation_id).status == "open"
     assert desk.all(Ticket)[0].status == "open"
     assert desk.conversation(conversation_id).version == 2  # its owner never changed
+
+
+def test_a_decision_that_comes_after_a_human_resolved_it_opens_nothing(desk: Desk) -> None:
+    received, wang = desk.write(), desk.agent("wang")
+    conversation_id = received.conversation.id
+    desk.do(take_over_conversation, conversation_id, wang, desk.now)
+    desk.do(resolve_conversation, conversation_id, wang, desk.now)
+    said = len(desk.all(Message))
+    late: Handoff = desk.do(escalate_conversation, conversation_id=conversation_id, reason="system", now=desk.now,
+                            message_id=received.message.id)
+    assert (late.ticket, late.notice) == (None, None)
+    assert (desk.conversation(conversation_id).status, len(desk.all(Message))) == ("resolved", said)
+    with pytest.raises(StaleVersion):
+        desk.do(escalate_conversation, conversation_id=conversation_id, reason="asked", now=desk.now,
+                message_id=received.message.id, expected_version=1)
+
+
+def test_a_message_that_was_being_read_when_it_was_handed_back_is_answered_by_the_bot(desk: Desk) -> None:
+    conversation_id, wang = escalate(desk).conversation.id, desk.agent("wang")
+    desk.answer(desk.turn(conversation_id))
+    received = desk.write("发票呢")
+    reading = desk.turn(conversation_id)
+    assert reading.mode == "read"
+    desk.do(hand_back_conversation, conversation_id, wang, desk.now)
+    desk.answer(reading)
+    turn = desk.turn(conversation_id)
+    assert (turn.message_id, turn.mode) == (received.message.id, "turn")
+    desk.answer(turn, "发票在订单里")
+    assert [m.text for m in desk.ask(replies_to, received.message.id)] == ["发票在订单里"]
+
+
+@pytest.mark.parametrize("given_up", ["silent", "unreachable"])
+def test_a_bot_that_has_no_answer_after_the_hand_back_calls_a_person_again(desk: Desk, given_up: str) -> None:
+    handed = escalate(desk)
+    conversation_id = handed.conversation.id
+    desk.do(hand_back_conversation, conversation_id, desk.agent("wang"), desk.now)
+    if given_up == "silent":
+        desk.answer(desk.turn(conversation_id))
+    else:
+        desk.do(postpone_turn, desk.turn(conversation_id).message_id, desk.now + HOUR)
+    assert desk.conversation(conversation_id).status == "open"
+    assert [(e.reason, e.message_id is None) for e in desk.all(Escalation)] == [("asked", False), ("system", True)]
+
+
+@pytest.mark.parametrize(("service", "direction"), [(reply_to_customer, "outgoing"), (add_note, "note")])
+def test_what_is_sent_again_under_its_key_is_stored_once(desk: Desk, service: Any, direction: str) -> None:
+    conversation_id, wang, li = escalate(desk).conversation.id, desk.agent("wang"), desk.agent("li")
+    desk.do(claim_conversation, conversation_id, wang, desk.now)
+
+    def send(text: str = "您好", key: str = "k1", agent: Any = wang) -> Message:
+        message: Message = desk.do(service, conversation_id, agent, text, desk.now, key)
+        return message
+
+    results = desk.at_once([send] * 5)
+    assert [r for r in results if isinstance(r, Exception)] == [] and len({r.id for r in results}) == 1
+    assert send("再说一次", "k2").id != results[0].id
+    desk.do(take_over_conversation, conversation_id, li, desk.now)
+    assert send().id == results[0].id  # the answer to the first try was lost, and a colleague has it by now
+    assert send(agent=li).id != results[0].id  # a key is the agent's own
+    for text, key in (("别的", "k1"), ("您好", "k\0"), ("您好", ""), ("您好", "k" * 81)):
+        with pytest.raises(InvalidMessage) as refused:
+            send(text, key)
+        assert refused.value.data["field"] == "idempotency_key"
+    assert [m.text for m in desk.all(Message, Message.author == "agent", Message.direction == direction)] == [
+        "您好", "再说一次", "您好"]
+    with pytest.raises(InvalidMessage):  # one key names one writing, whether it is sent or kept
+        desk.do(add_note if service is reply_to_customer else reply_to_customer, conversation_id, li, "您好", desk.now,
+                "k1")
+
+
+def test_a_customer_who_names_a_message_like_an_agents_blocks_nothing(desk: Desk) -> None:
+    conversation_id, wang = escalate(desk).conversation.id, desk.agent("wang")
+    sent = desk.do(reply_to_customer, conversation_id, wang, "您好", desk.now, "key")
+    received = desk.write("我", message_id=sent.channel_message_id)
+    assert received.duplicate and received.message.id == sent.id
+    desk.write("我", message_id="key")
+    assert desk.do(reply_to_customer, conversation_id, wang, "您好", desk.now, "key").id == sent.id
+
+
+def answer(session: Session, conversation_id: int, agent: SupportAgent, now: datetime) -> None:
+    reply_to_customer(session, conversation_id, agent, "我来处理", now)
+
+
+@pytest.mark.parametrize("verb", [claim_conversation, take_over_conversation, answer])
+def test_a_promise_broken_before_the_owner_changed_is_told_to_whom_it_concerned(desk: Desk, verb: Any) -> None:
+    conversation = escalate(desk).conversation
+    late = desk.now + 20 * MINUTE
+    desk.do(verb, conversation.id, desk.agent("li"), late)
+    desk.do(tick, late)
+    told = {notice.agent_id for notice in desk.all(Notification, Notification.kind == "sla_breached")}
+    assert told == {desk.agent(login).id for login in ("wang", "lead", "expert_lead")}
+    assert desk.conversation(conversation.id).assignee_id == desk.agent("li").id
