@@ -160,7 +160,8 @@ def test_the_log_is_filtered_by_everything_that_happened(desk: Desk) -> None:
         ({"agent_id": desk.agent("wang").id}, [angry]), ({"agent_id": desk.agent("chen").id}, [complaint]),
         ({"grade": "complex"}, [complaint]), ({"breached": True}, [angry]), ({"breached": False}, [quiet, complaint]),
         ({"rating": 5}, [angry]), ({"rating": 1}, []), ({"since": desk.now + 2 * MINUTE}, [angry, quiet]),
-        ({"until": desk.now + 2 * MINUTE}, [complaint]), ({"words": "退款", "rating": 5, "breached": True}, [angry]),
+        ({"until": desk.now + 2 * MINUTE}, [angry, complaint]),
+        ({"words": "退款", "rating": 5, "breached": True}, [angry]),
     ):
         assert log(desk, **filters) == expected, filters
 
@@ -173,8 +174,8 @@ def test_the_log_is_filtered_by_everything_that_happened(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("words", "finds"), [
-    ("100%", ["100% sure"]), ("100_", ["100_ sure"]), ("%", ["100% sure"]), ("_", ["100_ sure"]),
-    ("\\", ["100\\ sure"]), ("' OR '1'='1", []), ("SURE", ["100% sure", "100_ sure", "100\\ sure", "1000 sure"]),
+    ("100%", ["100% sure", "100_ sure", "100\\ sure", "1000 sure"]), ("1000%", ["1000 sure"]), ("10_0", []), ("%", []),
+    ("_", []), ("\\", []), ("' OR '1'='1", []), ("SURE", ["100% sure", "100_ sure", "100\\ sure", "1000 sure"]),
     ("\x00", ["100% sure", "100_ sure", "100\\ sure", "1000 sure"]), ("\ud800", []), (")", []),
 ])
 def test_words_mean_themselves(desk: Desk, words: str, finds: list[str]) -> None:
