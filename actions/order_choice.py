@@ -14,10 +14,12 @@ from actions.reading import (
     says_yes,
     wants_other_one,
 )
+from actions.store import workplace
 from actions.turn import Button, Turn
 from actions.wording import short, what_is_in
 from crm_store.models import Order
 from crm_store.queries.orders import normalise_order_number, order_for, orders_of
+from crm_store.services.orders import note_refused_order
 
 ORDERS_OFFERED = 4
 ORDERS_LOOKED_AT = 8
@@ -71,12 +73,27 @@ def number_in_message(turn: Turn) -> str | None:
     return (normalise_order_number(named) if named else None) or normalise_order_number(turn.text)
 
 
+def note_refused(turn: Turn, number: str) -> None:
+    """Keep in the audit log that an order was asked for which is not theirs, if there is one of this number."""
+    place, now, conversation_id = workplace(), turn.now, turn.conversation_id
+    customer_id = turn.customer.id if turn.customer is not None else None
+
+    def write() -> None:
+        with place.store.write() as session:
+            note_refused_order(session, number=number, customer_id=customer_id, now=now,
+                               conversation_id=conversation_id)
+
+    turn.after_commit.append(write)
+
+
 def chosen_order(turn: Turn, orders: Sequence[Order]) -> Order | Choice:
     """The order the customer means."""
     number = number_in_message(turn)
     if number is not None:
         assert turn.customer is not None
         found = order_for(turn.session, number=number, customer_id=turn.customer.id)
+        if found is None:
+            note_refused(turn, number)
         return found if found is not None else Choice.UNKNOWN_NUMBER
     if not orders:
         return Choice.NONE

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from actions.articles import answered_in_general, general_article, tell_article
 from actions.base import ShopAction, cleared
 from actions.forms import ANSWERED_IN_BETWEEN, Form, Step, Values
-from actions.order_choice import number_in_message, order_buttons, orders_offered
+from actions.order_choice import note_refused, number_in_message, order_buttons, orders_offered
 from actions.reading import phone_tail_in, wants_other_one
 from actions.slots import SLOTS_OF
 from actions.turn import Turn
@@ -73,6 +73,7 @@ class ValidateOrderStatusForm(Form):
             return Step.NEXT
         if order_for(turn.session, number=number, phone_tail=tail) is not None:
             return Step.NEXT
+        note_refused(turn, number)
         failed = int(turn.slot("lookups_failed") or 0) + 1
         turn.remember(lookups_failed=failed)
         if failed >= LOOKUPS_ALLOWED:
@@ -142,6 +143,7 @@ def tell_about(turn: Turn, number: str) -> None:
     assert turn.customer is not None
     order = order_for(turn.session, number=number, customer_id=turn.customer.id)
     if order is None:
+        note_refused(turn, number)
         turn.say("utter_order_not_found", number=number)
         return
     tell_order(turn, order)

@@ -83,7 +83,8 @@ class ActionPointsHistory(PointsAction):
                 about = reward_name(entry.reward, turn.language)
             elif entry.order is not None:
                 about = entry.order.number
-            kind = ENTRY_KINDS[entry.kind][turn.language]
+            given_back = entry.kind == "reverse" and entry.points > 0
+            kind = ENTRY_KINDS["give_back" if given_back else entry.kind][turn.language]
             lines.append(f"· {turn.day(entry.created_at)} {entry.points:+,} {kind}{' ' + about if about else ''}")
         turn.say("utter_points_history", lines="\n".join(lines),
                  points=f"{points_balance(turn.session, customer.id, turn.now):,}")

@@ -38,6 +38,7 @@ ENTRY_KINDS: dict[str, dict[str, str]] = {
     "spend": {"zh": "兑换", "en": "redeemed"},
     "expire": {"zh": "到期", "en": "expired"},
     "reverse": {"zh": "退货扣回", "en": "taken back for a return"},
+    "give_back": {"zh": "取消兑换退回", "en": "given back for a cancelled redemption"},
     "grant": {"zh": "赠送", "en": "a gift from us"},
 }
 

@@ -27,7 +27,11 @@ class Tier(Base):
 
 
 class PointsEntry(Base):
-    """One line of the ledger, never changed. ``points`` is signed; an entry above zero is a lot that can be spent."""
+    """One line of the ledger, never changed. ``points`` is signed; an entry above zero is a lot that can be spent.
+
+    A ``reverse`` undoes another entry: below zero it takes back what a returned order earned, above zero it is what a
+    cancelled redemption had spent, as a new lot with the expiry of the old one, which ``origin_id`` names.
+    """
 
     __tablename__ = "points_entries"
     id = sa.Column(Id, primary_key=True)
@@ -36,6 +40,8 @@ class PointsEntry(Base):
     points = sa.Column(sa.Integer, nullable=False)
     order_id = reference("orders.id", nullable=True)
     reward_id = reference("rewards.id", nullable=True)
+    ticket_id = reference("tickets.id", nullable=True, index=False)  # of a grant: the case it makes good
+    origin_id = reference("points_entries.id", nullable=True, index=False)  # the lot these points were earned in
     reason = sa.Column(sa.String(200))
     expires_at = sa.Column(UtcDateTime)  # lots only
     created_at = sa.Column(UtcDateTime, nullable=False)
@@ -84,4 +90,6 @@ class Redemption(Base):
     entry_id = reference("points_entries.id")
     code = sa.Column(sa.String(20), nullable=False, unique=True)
     created_at = sa.Column(UtcDateTime, nullable=False)
+    used_at = sa.Column(UtcDateTime)
+    cancelled_at = sa.Column(UtcDateTime)
     reward = relationship("Reward")

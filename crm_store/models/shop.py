@@ -39,6 +39,7 @@ class Order(Base):
     completed_at = sa.Column(UtcDateTime)
     returned_at = sa.Column(UtcDateTime)
     refunded_at = sa.Column(UtcDateTime)
+    refunded_fen = sa.Column(sa.Integer, nullable=False, default=0, server_default="0")  # of an order kept in part
     note = sa.Column(sa.Text)
     customer = relationship("Customer")
     items = relationship("OrderItem", back_populates="order", order_by="OrderItem.id")

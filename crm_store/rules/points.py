@@ -7,6 +7,9 @@ the other lots, oldest first. Where even those do not suffice the rest is a *deb
 next points that come in fill it before anything else. So there are never lots to spend and a debt at the same time, and
 
     balance = sum of all entries = what is left in the lots - debts.
+
+A redemption that is cancelled gives its points back as new lots that lapse when the old ones did and remember the lot
+they were earned in, their *origin*. See ``docs/adr/0017-a-return-may-leave-a-debt.md``.
 """
 from __future__ import annotations
 
@@ -18,15 +21,25 @@ from zoneinfo import ZoneInfo
 
 SHOP_ZONE = ZoneInfo("Asia/Shanghai")
 MONTHS_VALID = 12
+POINT_WORTH_FEN = 5  # what a point buys: a coupon of 10 yuan costs 200
+GRANT_LIMITS_FEN = {"agent": 5_000, "lead": 30_000, "manager": None, "admin": None}  # a case
 
 
 @dataclass(frozen=True)
 class Lot:
-    """What is left of one entry above zero. ``key`` names the entry; a lot without ``expires_at`` never lapses."""
+    """What is left of one entry above zero.
+
+    Attributes:
+        key: names the entry.
+        left: points.
+        expires_at: when they lapse; never where it is None.
+        origin: the lot in which points of a cancelled redemption had been earned.
+    """
 
     key: int
     left: int
     expires_at: datetime | None
+    origin: int | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,22 @@ def points_for(paid_fen: int, multiplier: Decimal | float | int) -> int:
     """Points for an order of ``paid_fen``: one a whole yuan, times the tier's multiplier, rounded down."""
     exact = Decimal(paid_fen) * Decimal(str(multiplier)) / 100
     return max(0, int(exact.to_integral_value(rounding=ROUND_FLOOR)))
+
+
+def returned_points(earned: int, paid_fen: int, refunded_fen: int) -> int:
+    """Points of an order that earned ``earned`` which go with the part of its money that was refunded.
+
+    What is kept is rounded down, as all that is earned, so it does not matter in how many parts an order goes back.
+    """
+    if refunded_fen >= paid_fen:
+        return earned
+    return earned - earned * (paid_fen - max(0, refunded_fen)) // paid_fen
+
+
+def grant_limit(role: str) -> int | None:
+    """Points that somebody of this role may grant for one case; None: as many as they see fit."""
+    worth_fen = GRANT_LIMITS_FEN.get(role, 0)
+    return None if worth_fen is None else worth_fen // POINT_WORTH_FEN
 
 
 def expiry_of(earned_at: datetime, zone: ZoneInfo = SHOP_ZONE) -> datetime:
@@ -99,12 +128,15 @@ def take_oldest(lots: Iterable[Lot], points: int) -> tuple[list[Take], int]:
 def take_back(lots: Iterable[Lot], lot_key: int, points: int) -> tuple[list[Take], int]:
     """Take back ``points`` that the lot ``lot_key`` brought: from itself first, then from the others, oldest first.
 
+    Points that a cancelled redemption gave back to the lot are its own.
+
     Returns:
         What is taken from which lot, and the debt that is left.
     """
     held = list(lots)
-    takes, missing = take_oldest([lot for lot in held if lot.key == lot_key], points)
-    others, missing = take_oldest([lot for lot in held if lot.key != lot_key], missing)
+    own = [lot for lot in held if lot_key in (lot.key, lot.origin)]
+    takes, missing = take_oldest(own, points)
+    others, missing = take_oldest([lot for lot in held if lot not in own], missing)
     return takes + others, missing
 
 

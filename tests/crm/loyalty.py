@@ -92,7 +92,7 @@ class Loyalty:
                        idempotency_key=key or f"k{next(self._count)}")
 
     def expire(self, at: datetime) -> Any:
-        return self.do(expire_points, at)
+        return self.do(expire_points, at)[0]
 
     def balance(self, customer: int, at: datetime | None = None) -> int:
         return int(self.ask(points_balance, customer, at or self.now))
@@ -108,7 +108,8 @@ class Loyalty:
         """What holds of every ledger, whatever happened."""
         entries = self.all(PointsEntry, PointsEntry.customer_id == customer)
         with self.store.read() as session:
-            rows: list[Any] = session.execute(select(PointsAllocation)).scalars().all()
+            rows: list[Any] = session.execute(select(PointsAllocation).where(
+                PointsAllocation.entry_id.in_([entry.id for entry in entries]))).scalars().all()
             taken = [(row.entry_id, row.lot_id, row.points) for row in rows]
         by_id = {entry.id: entry for entry in entries}
         left = {entry.id: entry.points for entry in entries if entry.points > 0}

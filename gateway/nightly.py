@@ -1,0 +1,41 @@
+"""Runs the nightly job once a day of the shop, or later where the service was down or busy at the time."""
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+
+from crm_store.services.nightly import begin_nightly, next_run, take_step
+from gateway.deps import GatewayDeps
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE = 600.0  # seconds; a machine that slept, or a worker that died at it, is made up for by then
+
+
+async def run_nightly_job(deps: GatewayDeps) -> None:
+    """Look whether the job is due, do it, wait for the next night; until cancelled. A run that fails is tried again."""
+    while True:
+        pause = LONGEST_PAUSE
+        try:
+            await look_whether_due(deps)
+            pause = min(pause, max((next_run(deps.clock()) - deps.clock()).total_seconds(), 1.0))
+        except Exception:  # the edge of the loop: every step that was committed stays done
+            log.exception("the nightly job did not come to its end; trying again")
+        await asyncio.sleep(pause)
+
+
+async def look_whether_due(deps: GatewayDeps) -> bool:
+    """Do the job if it has not been done for the day; whether this worker brought it to its end.
+
+    Between two steps others get their turn at the store.
+    """
+    began_at = deps.clock()
+    progress = await deps.transactions.write(partial(begin_nightly, now=began_at))
+    while progress is not None and not progress.over:
+        progress = await deps.transactions.write(partial(take_step, progress=progress, now=deps.clock()))
+    if progress is None or progress.stopped:
+        return False
+    log.info("the nightly job for %s is done: %s", progress.day,
+             ", ".join(f"{name} {count}" for name, count in progress.counts.items()))
+    return True
