@@ -1,0 +1,228 @@
+"""Sends what is queued for the channels that messages are pushed to: in order for each person, all side by side.
+
+A piece of a message is claimed in the store before it is sent and noted after. Every step can be the last one before
+the process is killed:
+
+- before the claim is committed: nothing has happened;
+- with the claim, before, during or after the sending: the lease runs out, and the next claim finds a piece that may
+  have arrived; it is sent once more, and no third time;
+- after what came of it is noted: nobody sends the piece again.
+"""
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Protocol
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from crm_store.services import delivery
+from crm_store.services.delivery import Parcel
+from gateway.deps import GatewayDeps
+from gateway.metrics import SENT
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
+SEND_SECONDS = 60.0  # shorter than a lease
+STOP_SECONDS = 3.0
+MOST_LANES = 2000  # that wait for their turn at once
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The channel has taken it, under an id of its own."""
+
+    channel_id: str | None = None
+
+
+@dataclass(frozen=True)
+class RetryAfter:
+    """The channel wants to be left alone for so many seconds; it has not taken it."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class NotSent:
+    """It surely did not arrive, and may later."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The channel will never take it."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Unreachable:
+    """The person has blocked the shop on this channel."""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """It may have arrived: the answer did not come."""
+
+    reason: str
+
+
+Outcome = Sent | RetryAfter | NotSent | Refused | Unreachable | Unknown
+
+
+class ChannelAdapter(Protocol):
+    """One channel that messages are pushed to."""
+
+    name: str
+
+    def pieces(self, parcel: Parcel) -> Sequence[str]:
+        """The texts that a message is sent as, one after the other; the same at every attempt."""
+
+    async def ready(self, address: str) -> None:
+        """Wait until the channel allows one more message to this person."""
+
+    async def send(self, parcel: Parcel, text: str, *, last: bool) -> Outcome:
+        """Hand one piece over; the last one carries the buttons. Raises nothing that can be foreseen."""
+
+
+class Delivery:
+    """The loop that sends."""
+
+    def __init__(self, deps: GatewayDeps, adapters: Sequence[ChannelAdapter]) -> None:
+        """Start idle. Channels without an adapter are left alone: their people fetch their messages themselves."""
+        self._deps = deps
+        self._adapters: Mapping[str, ChannelAdapter] = {adapter.name: adapter for adapter in adapters}
+        self._serving: dict[int, asyncio.Task[None]] = {}
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Look twice a second for what is due, until cancelled; then end what is under way, or leave it."""
+        try:
+            while True:
+                try:
+                    await self.look()
+                except SQLAlchemyError:
+                    log.warning("the store cannot be searched for messages to send; trying again", exc_info=True)
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            await self._stop()
+
+    async def look(self) -> None:
+        """Serve every lane in which something may be sent."""
+        now, served = self._deps.clock(), tuple(self._serving)
+        if len(served) >= MOST_LANES:
+            return
+        for identity_id in await self._deps.transactions.read(
+                lambda session: delivery.lanes_waiting(session, tuple(self._adapters), now, besides=served)):
+            if identity_id not in self._serving:
+                task = asyncio.create_task(self._serve(identity_id), name=f"delivery {identity_id}")
+                self._serving[identity_id] = task
+                task.add_done_callback(partial(self._served, identity_id))
+
+    async def idle(self) -> None:
+        """Wait until nothing is being sent."""
+        while self._serving:
+            await asyncio.wait(set(self._serving.values()))
+
+    def _served(self, identity_id: int, _: asyncio.Task[None]) -> None:
+        self._serving.pop(identity_id, None)
+
+    async def _serve(self, identity_id: int) -> None:
+        """Send everything of a lane that is due, a piece at a time."""
+        try:
+            while not self._stopping and (address := await self._deps.transactions.read(
+                    partial(self._address, identity_id))) is not None:
+                channel, external_id = address
+                await self._adapters[channel].ready(external_id)
+                parcel = await self._deps.transactions.write(
+                    lambda session: delivery.claim_message(session, identity_id, self._deps.clock()))
+                if parcel is not None:
+                    await self._send(parcel)
+                self._deps.bell.ring()
+        except SQLAlchemyError:  # the lease runs out, and a look finds the message again
+            log.exception("the store failed while messages were sent")
+
+    def _address(self, identity_id: int, session: Session) -> tuple[str, str] | None:
+        return delivery.waiting_address(session, identity_id, self._deps.clock())
+
+    async def _send(self, parcel: Parcel) -> None:
+        adapter = self._adapters[parcel.channel]
+        pieces = adapter.pieces(parcel)
+        index = min(parcel.pieces_sent, len(pieces) - 1)
+        last = index == len(pieces) - 1
+        try:
+            outcome = await asyncio.wait_for(adapter.send(parcel, pieces[index], last=last), SEND_SECONDS)
+        except asyncio.TimeoutError:
+            outcome = Unknown("timed_out")
+        except Exception as error:  # the edge of the loop: one message must not end the others
+            log.exception("a message could not be sent", extra={"message_id": parcel.message_id})
+            outcome = Unknown(f"unforeseen: {type(error).__name__}")
+        SENT.labels(parcel.channel, type(outcome).__name__.lower()).inc()
+        if not isinstance(outcome, Sent):
+            log.warning("message not sent at attempt %d: %s", parcel.attempt, outcome,
+                        extra={"conversation_id": parcel.conversation_id, "message_id": parcel.message_id})
+        await self._deps.transactions.write(partial(self._note, parcel, outcome, last))
+
+    def _note(self, parcel: Parcel, outcome: Outcome, last: bool, session: Session) -> None:
+        now = self._deps.clock()
+        if isinstance(outcome, Sent):
+            delivery.note_sent(session, parcel, outcome.channel_id, now, last=last)
+        elif isinstance(outcome, RetryAfter):
+            delivery.note_put_off(session, parcel, "retry_after", now + timedelta(seconds=outcome.seconds), now)
+        elif isinstance(outcome, NotSent):
+            delivery.note_failure(session, parcel, outcome.reason, now)
+        elif isinstance(outcome, Unknown):
+            delivery.note_unknown(session, parcel, outcome.reason, now)
+        elif isinstance(outcome, Unreachable):
+            delivery.note_unreachable(session, parcel.identity_id, now)
+        else:
+            delivery.note_refused(session, parcel, outcome.reason, now)
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        tasks = set(self._serving.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+
+class Pace:
+    """How fast a channel may be sent to: so many messages a second in all, and one a second to each person."""
+
+    def __init__(self, per_second: float, between: float, clock: Callable[[], float],
+                 sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Nothing sent yet.
+
+        Args:
+            per_second: messages a second in all.
+            between: seconds between two messages to one person.
+            clock: seconds that only ever rise.
+            sleep: waits so many seconds.
+        """
+        self._apart, self._between = 1 / per_second, between
+        self._clock, self._sleep = clock, sleep
+        self._next = 0.0
+        self._next_to: dict[str, float] = {}
+        self._held = 0.0
+
+    async def ready(self, person: str) -> None:
+        """Wait for a slot and take it."""
+        while (wait := max(self._held, self._next_to.get(person, 0.0), self._next) - self._clock()) > 0:
+            await self._sleep(wait)
+        now = self._clock()
+        self._next, self._next_to[person] = now + self._apart, now + self._between
+        if len(self._next_to) > 1000:
+            self._next_to = {each: at for each, at in self._next_to.items() if at > now}
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody through for so many seconds."""
+        self._held = max(self._held, self._clock() + seconds)
