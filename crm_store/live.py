@@ -16,7 +16,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from crm_store.database import Store
-from crm_store.models import Conversation, Message
+from crm_store.models import Conversation, Message, Notification, Presence
+from crm_store.services.presence import LOOKS_FOR
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ BACKLOG = 1000  # events a slow subscriber may be behind before it loses the old
 BATCH = 1000
 GAP_LOOKS = 40  # how many looks a message id that was skipped may still turn up (a transaction that commits late)
 UNHEARD_SECONDS = 5.0  # how often the store is looked at while nobody listens
+NOTICES_KEPT = 200  # how many notice ids are known again: a lower one may be committed after a higher one
 CHANGES_OVERLAP = timedelta(seconds=10)  # how late the commit of a change may be seen
 
 
@@ -103,7 +105,7 @@ async def _events(queue: asyncio.Queue[LiveEvent]) -> AsyncIterator[LiveEvent]:
 
 @dataclass
 class StoreWatch:
-    """Finds messages and changed conversations that were committed since the last look, each once.
+    """Finds what is new since the last look, each once: messages, changed conversations, notices, who comes and types.
 
     Message ids are handed out before their transactions commit, so a lower id may turn up after a higher one: ids that
     were skipped are looked for again for a while.
@@ -114,6 +116,9 @@ class StoreWatch:
     changed_since: datetime | None = None
     gaps: dict[int, int] = field(default_factory=dict)
     seen_changes: dict[int, tuple[datetime, int]] = field(default_factory=dict)
+    present: dict[tuple[int, int], tuple[datetime, datetime | None]] = field(default_factory=dict)
+    told: frozenset[int] = frozenset()
+    told_from: int = 0
 
     def look(self) -> list[LiveEvent]:
         """Everything new since the last look; the first look only notes where things stand."""
@@ -123,8 +128,11 @@ class StoreWatch:
                 self.changed_since = session.execute(select(sa.func.max(Conversation.updated_at))).scalar_one()
                 if self.changed_since is not None:
                     self._changes(session)
+                self._presence(session)
+                self._notices(session)
                 return []
-            return self._messages(session) + self._changes(session)
+            return (self._messages(session) + self._changes(session) + self._presence(session)
+                    + self._notices(session))
 
     def _messages(self, session: Any) -> list[LiveEvent]:
         rows = session.execute(
@@ -166,6 +174,34 @@ class StoreWatch:
             self.changed_since = max(self.changed_since or rows[-1].updated_at, rows[-1].updated_at)
         self.seen_changes = {row.id: (row.updated_at, row.version) for row in rows}
         return found
+
+    def _notices(self, session: Any) -> list[LiveEvent]:
+        """Whom something is told that they have not been told before."""
+        rows = session.execute(
+            select(Notification.id, Notification.agent_id).where(Notification.id > self.told_from)
+            .order_by(Notification.id.desc()).limit(NOTICES_KEPT)).all()
+        agents = sorted({row.agent_id for row in rows if row.id not in self.told})
+        self.told = frozenset(row.id for row in rows)
+        if len(rows) == NOTICES_KEPT:
+            self.told_from = rows[-1].id - 1
+        return [LiveEvent(QUEUE, {"kind": "notice", "agent_ids": agents})] if agents else []
+
+    def _presence(self, session: Any) -> list[LiveEvent]:
+        """Whose conversations were opened or closed, and where somebody began or ended to type.
+
+        A look that is merely renewed is nothing new, unless the one before had run out.
+        """
+        rows = session.execute(
+            select(Presence.agent_id, Presence.conversation_id, Presence.seen_at, Presence.typing_until)).all()
+        now_present = {(row.agent_id, row.conversation_id): (row.seen_at, row.typing_until) for row in rows}
+        changed = {key[1] for key in now_present.keys() ^ self.present.keys()}
+        for key in now_present.keys() & self.present.keys():
+            (seen_at, typing), (before, typed) = now_present[key], self.present[key]
+            if typing != typed or seen_at > before + LOOKS_FOR:
+                changed.add(key[1])
+        self.present = now_present
+        return [LiveEvent(f"conversation:{conversation_id}", {"kind": "presence", "conversation_id": conversation_id})
+                for conversation_id in sorted(changed)]
 
 
 async def watch_store(store: Store, broadcast: Broadcast, nudge: asyncio.Event, interval: float = 0.5) -> None:

@@ -8,19 +8,22 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from crm_store.models import Conversation, Message, SupportAgent, Ticket
+from crm_store.models.base import LARGEST_ID
 from crm_store.queries.corrections import Corrected, corrections_of
 from crm_store.queries.customers import CustomerCard
 from crm_store.queries.queue import queue_counts, queue_for
-from crm_store.services import handoff, staff
+from crm_store.queries.transfer import transfer_targets
+from crm_store.services import complaints, handoff, staff
 from crm_store.services.access import access_conversation
 from crm_store.services.corrections import correct_message
+from crm_store.services.transfer import transfer_conversation
+from crm_store.services.waking import wake_conversation
 from desk import auth, panes, shapes
 from desk.customer import card_for
 from desk.deps import DeskDeps, deps_of
 from desk.problems import Invalid, Missing, Throttled, WrongLogin
 from desk.routing import ApiRoute
 
-LARGEST_ID = 2**63 - 1
 THROTTLED_SECONDS = 900
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": shapes.ProblemOut, "description": words} for status, words in {
@@ -110,13 +113,13 @@ def set_availability(body: shapes.AvailabilityIn, deps: DeskDeps = Depends(deps_
 
 
 @router.get("/queue")
-def queue(view: Literal["all", "mine", "due"] = "all", limit: int = Query(200, ge=1, le=200),
+def queue(view: Literal["all", "mine", "due", "snoozed"] = "all", limit: int = Query(200, ge=1, le=200),
           deps: DeskDeps = Depends(deps_of), agent: SupportAgent = Depends(auth.current_agent)) -> shapes.QueueOut:
     """What waits for a human and may be seen by the agent who asks, the next due first."""
     with deps.store.read() as session:
         counts = queue_counts(session, agent, deps.clock())
         rows = queue_for(session, agent, now=deps.clock(), view=view, limit=limit)
-    return shapes.QueueOut(view=view, counts=shapes.CountsOut(mine=counts.mine, all=counts.all, due=counts.due),
+    return shapes.QueueOut(view=view, counts=shapes.CountsOut(**vars(counts)),
                            conversations=[shapes.QueueRowOut(**vars(row)) for row in rows])
 
 
@@ -159,21 +162,23 @@ def take_over(key: int = Depends(object_id), deps: DeskDeps = Depends(deps_of),
 
 
 @router.post("/conversations/{conversation_id}/reply", status_code=201)
-def reply(body: shapes.TextIn, key: int = Depends(object_id), deps: DeskDeps = Depends(deps_of),
+def reply(body: shapes.WritingIn, key: int = Depends(object_id), deps: DeskDeps = Depends(deps_of),
           agent: SupportAgent = Depends(auth.current_agent)) -> shapes.WrittenOut:
     """Write to the customer as the owner of the conversation."""
     with deps.store.write() as session:
         access_conversation(session, agent, key, acting=True)
-        return _written(session, handoff.reply_to_customer(session, key, _in(session, agent), body.text, deps.clock()))
+        return _written(session, handoff.reply_to_customer(session, key, _in(session, agent), body.text, deps.clock(),
+                                                           body.idempotency_key))
 
 
 @router.post("/conversations/{conversation_id}/note", status_code=201)
-def note(body: shapes.TextIn, key: int = Depends(object_id), deps: DeskDeps = Depends(deps_of),
+def note(body: shapes.WritingIn, key: int = Depends(object_id), deps: DeskDeps = Depends(deps_of),
          agent: SupportAgent = Depends(auth.current_agent)) -> shapes.WrittenOut:
     """Leave a note for colleagues; it is never sent."""
     with deps.store.write() as session:
         access_conversation(session, agent, key)
-        return _written(session, handoff.add_note(session, key, _in(session, agent), body.text, deps.clock()))
+        return _written(session, handoff.add_note(session, key, _in(session, agent), body.text, deps.clock(),
+                                                  body.idempotency_key))
 
 
 @router.post("/conversations/{conversation_id}/resolve")
@@ -205,6 +210,60 @@ def snooze(body: shapes.SnoozeIn | None = None, key: int = Depends(object_id), d
     with deps.store.write() as session:
         access_conversation(session, agent, key, acting=True)
         return _done(handoff.snooze_conversation(session, key, _in(session, agent), deps.clock(), until))
+
+
+@router.post("/conversations/{conversation_id}/wake")
+def wake(key: int = Depends(object_id), deps: DeskDeps = Depends(deps_of),
+         agent: SupportAgent = Depends(auth.current_agent)) -> shapes.ActionOut:
+    """Carry on with a snoozed conversation before its time."""
+    with deps.store.write() as session:
+        access_conversation(session, agent, key, acting=True)
+        return _done(wake_conversation(session, key, _in(session, agent), deps.clock()))
+
+
+@router.get("/conversations/{conversation_id}/transfer")
+def targets(key: int = Depends(object_id), deps: DeskDeps = Depends(deps_of),
+            agent: SupportAgent = Depends(auth.current_agent)) -> shapes.TargetsOut:
+    """Whom the conversation can be passed on to, and what they have on their hands."""
+    with deps.store.read() as session:
+        found = transfer_targets(session, agent, access_conversation(session, agent, key))
+    return shapes.TargetsOut(teams=[shapes.TeamTargetOut(**vars(team)) for team in found.teams],
+                             agents=[shapes.AgentTargetOut(**vars(target)) for target in found.agents])
+
+
+@router.post("/conversations/{conversation_id}/transfer")
+def transfer(body: shapes.TransferIn, key: int = Depends(object_id), deps: DeskDeps = Depends(deps_of),
+             agent: SupportAgent = Depends(auth.current_agent)) -> shapes.ActionOut:
+    """Pass the conversation on to a colleague or a team, who are told; only its owner, its lead or a manager may."""
+    with deps.store.write() as session:
+        access_conversation(session, agent, key, acting=True)
+        return _done(transfer_conversation(session, key, _in(session, agent), deps.clock(), note=body.note,
+                                           to_agent_id=body.to_agent_id, to_team_id=body.to_team_id))
+
+
+@router.post("/conversations/{conversation_id}/tickets/{ticket_id}/grade")
+def grade(body: shapes.GradeIn, ticket_id: int, key: int = Depends(object_id), deps: DeskDeps = Depends(deps_of),
+          agent: SupportAgent = Depends(auth.current_agent)) -> shapes.GradedOut:
+    """Change a complaint's grade; a higher one tightens its promises, and a major one leaves the bot at once."""
+    wanted = object_id(ticket_id)
+    with deps.store.write() as session:
+        access_conversation(session, agent, key)
+        ticket = complaints.change_grade(session, key, wanted, _in(session, agent), body.grade, body.reason,
+                                         deps.clock())
+        return shapes.GradedOut(ticket=_ticket(ticket), conversation=_conversation(ticket.conversation))
+
+
+@router.post("/conversations/{conversation_id}/tickets/{ticket_id}/proposal", status_code=201)
+def propose(body: shapes.WritingIn, ticket_id: int, key: int = Depends(object_id), deps: DeskDeps = Depends(deps_of),
+            agent: SupportAgent = Depends(auth.current_agent)) -> shapes.ProposedOut:
+    """Write a proposal to the customer who complained; they are told once that there is one."""
+    wanted = object_id(ticket_id)
+    with deps.store.write() as session:
+        access_conversation(session, agent, key, acting=True)
+        ticket, message = complaints.send_proposal(session, key, wanted, _in(session, agent), body.text, deps.clock(),
+                                                   body.idempotency_key)
+        return shapes.ProposedOut(ticket=_ticket(ticket), message=_message(message, {}),
+                                  conversation=_conversation(ticket.conversation))
 
 
 @router.post("/conversations/{conversation_id}/messages/{message_id}/correction")
@@ -279,7 +338,8 @@ def _message(m: Message, corrected: Mapping[str, Corrected]) -> shapes.MessageOu
 
 def _ticket(t: Ticket) -> shapes.TicketOut:
     return shapes.TicketOut(
-        number=t.number, kind=t.kind, grade=t.grade, status=t.status, reason=t.reason, summary=t.summary,
+        id=t.id, number=t.number, kind=t.kind, grade=t.grade, status=t.status, stage=t.stage, reason=t.reason,
+        summary=t.summary,
         clocks=[shapes.ClockOut(promise=c.promise, due_at=c.due_at, state=c.state) for c in t.clocks])
 
 

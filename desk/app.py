@@ -1,6 +1,7 @@
 """Puts the desk into an application: the JSON API, the pages, the stream and the static files."""
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,20 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from desk import api, figures, learning, logs, pages, settings, stream
+from desk import (
+    api,
+    figures,
+    learning,
+    log_export,
+    logs,
+    notice_settings,
+    pages,
+    password,
+    presence,
+    sending,
+    settings,
+    stream,
+)
 from desk.deps import DeskDeps
 from desk.routing import SECURITY_HEADERS
 
@@ -19,6 +33,10 @@ STATIC = Path(__file__).parent / "static"
 
 class DeskFiles(StaticFiles):
     """The static files, with the desk's headers; browsers ask each time whether a file is still the same."""
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """The file behind a path, none where no file system could hold it."""
+        return ("", None) if "\x00" in path else super().lookup_path(path)
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """A file, or that it has not changed."""
@@ -38,5 +56,8 @@ def mount_desk(app: FastAPI, deps: DeskDeps) -> None:
     """
     app.state.desk = deps
     app.mount("/desk/static", DeskFiles(directory=STATIC), name="desk-static")
-    for module in (api, stream, logs, figures, learning, settings, pages):
+    for module in (api, presence, stream, log_export, logs, figures, learning, settings, notice_settings, password,
+                   pages):
         app.include_router(module.router)
+    app.include_router(sending.scripts)
+    app.include_router(sending.forms)

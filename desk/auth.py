@@ -18,7 +18,6 @@ SESSION_COOKIE = "warmline_session"
 PART_HEADER = "x-part"  # "open" on what a script fetches because somebody acted, "live" on what it fetches by itself
 STREAM_PATH = "/desk/stream"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-ROLES = ("agent", "lead", "manager", "admin")
 TOKEN_LIMIT = 200
 SESSION_SECONDS = 12 * 3600
 
@@ -68,7 +67,7 @@ def at_least(role: str) -> Callable[..., SupportAgent]:
     """A dependency that lets in agents of ``role`` and above."""
 
     def allowed(agent: SupportAgent = Depends(current_agent)) -> SupportAgent:
-        if ROLES.index(agent.role) < ROLES.index(role):
+        if not agent.is_at_least(role):
             raise Forbidden()
         return agent
 

@@ -3,22 +3,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
-from crm_store.models import Conversation, Customer, SupportAgent
+from crm_store.models import Conversation, Customer, Escalation, SlaClock, SupportAgent, Ticket
 from crm_store.queries.customers import CustomerCard, customer_card
-from crm_store.queries.points import points_expiring
 from crm_store.rules.personal_data import mask
 from crm_store.services.access import visible_to
+from crm_store.services.tickets import UNSOLVED
+from desk.panes import clocks_shown
 from desk.rendering import Reader
 
 SEES_PERSONAL_DATA = ("manager", "admin")
 MOOD_DAYS = 30
 CHART_HEIGHT = 40
 EXTERNAL_ID_SHOWN = 4
-OTHERS_SHOWN = 5
+OTHERS_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -35,19 +37,37 @@ class MoodBar:
 
 @dataclass(frozen=True)
 class OtherTalk:
-    """Another conversation of the same customer, on whichever channel."""
+    """Another conversation of the same customer or guest, on whichever channel; ``reason`` of the last handover."""
 
     id: int
     channel: str
     status: str
     at: datetime
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class OpenTicket:
+    """A ticket that is not solved, with the promises that matter. ``stage`` is of a complaint."""
+
+    number: str
+    kind: str
+    grade: str | None
+    status: str
+    stage: str | None
+    opened_at: datetime
+    clocks: list[SlaClock]
 
 
 @dataclass(frozen=True)
 class CustomerView:
-    """The right pane."""
+    """The right pane. ``card`` is None of a guest, whose channel and first message stand for it."""
 
-    card: CustomerCard
+    card: CustomerCard | None
+    channel: str
+    external_id: str
+    since: datetime
+    tickets: list[OpenTicket]
     expiring: list[tuple[date, int]]
     mood: list[MoodBar]
     days: int
@@ -76,25 +96,45 @@ def _shortened(external_id: str) -> str:
     return external_id[:EXTERNAL_ID_SHOWN] + "…" if len(external_id) > EXTERNAL_ID_SHOWN else "…"
 
 
-def customer_pane(session: Session, agent: SupportAgent, conversation: Conversation,
-                  reader: Reader) -> CustomerView | None:
-    """The card as it reads, with the chart of the customer's mood."""
+def customer_pane(session: Session, agent: SupportAgent, conversation: Conversation, reader: Reader) -> CustomerView:
+    """The card as it reads, with the chart of the customer's mood and what else there is of them."""
     card = card_for(session, agent, conversation, reader.now)
-    if card is None:
-        return None
-    angers = [anger for _, anger in card.mood]
+    masked = agent.role not in SEES_PERSONAL_DATA
+    identity = conversation.identity
+    angers = [anger for _, anger in card.mood] if card else []
     return CustomerView(
-        card=card, expiring=points_expiring(session, card.id, reader.now), mood=_bars(card, reader),
-        days=len(angers), peak=f"{max(angers):.2f}" if angers else "–", masked=agent.role not in SEES_PERSONAL_DATA,
-        others=_others(session, agent, conversation))
+        card=card, channel=conversation.channel, since=identity.created_at,
+        external_id=_shortened(identity.external_id) if masked else identity.external_id,
+        tickets=_open_tickets(session, conversation),
+        expiring=card.expiring if card else [],
+        mood=_bars(card, reader) if card else [], days=len(angers), peak=f"{max(angers):.2f}" if angers else "–",
+        masked=masked, others=_others(session, agent, conversation))
+
+
+def _same_person(conversation: Conversation) -> Any:
+    """The conversations of the customer, or of the guest on this channel."""
+    if conversation.customer_id is not None:
+        return Conversation.customer_id == conversation.customer_id
+    return (Conversation.identity_id == conversation.identity_id) & Conversation.customer_id.is_(None)
+
+
+def _open_tickets(session: Session, conversation: Conversation) -> list[OpenTicket]:
+    found = session.execute(
+        select(Ticket).join(Conversation, Conversation.id == Ticket.conversation_id)
+        .where(_same_person(conversation), Ticket.status.in_(UNSOLVED)).options(selectinload(Ticket.clocks))
+        .order_by(Ticket.id.desc())).scalars()
+    return [OpenTicket(ticket.number, ticket.kind, ticket.grade, ticket.status,
+                       ticket.stage if ticket.kind == "complaint" else None, ticket.opened_at, clocks_shown([ticket]))
+            for ticket in found]
 
 
 def _others(session: Session, agent: SupportAgent, conversation: Conversation) -> list[OtherTalk]:
-    """The customer's other conversations that this agent may see, the latest first."""
+    """The person's other conversations that this agent may see, the latest first."""
+    reason = (select(Escalation.reason).where(Escalation.conversation_id == Conversation.id)
+              .order_by(Escalation.id.desc()).limit(1).correlate(Conversation).scalar_subquery())
     found = session.execute(
-        select(Conversation.id, Conversation.channel, Conversation.status, Conversation.updated_at)
-        .where(Conversation.customer_id == conversation.customer_id, Conversation.id != conversation.id,
-               visible_to(agent))
+        select(Conversation.id, Conversation.channel, Conversation.status, Conversation.updated_at, reason)
+        .where(_same_person(conversation), Conversation.id != conversation.id, visible_to(agent))
         .order_by(Conversation.updated_at.desc(), Conversation.id.desc()).limit(OTHERS_SHOWN))
     return [OtherTalk(*row) for row in found]
 

@@ -1,7 +1,7 @@
 """What the desk is given by whoever wires it."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,6 +22,8 @@ class DeskDeps:
         clock: the time, aware and in UTC.
         secure_cookies: send the session cookie over HTTPS only.
         trusted_proxy: address of the reverse proxy whose X-Forwarded-* headers are believed; none when empty.
+        mail: whether notices can be sent by e-mail.
+        examples: gives what the next training learns from people, the text of each file by its name.
     """
 
     store: Store
@@ -30,6 +32,8 @@ class DeskDeps:
     clock: Callable[[], datetime]
     secure_cookies: bool = False
     trusted_proxy: str = ""
+    mail: bool = False
+    examples: Callable[[], Mapping[str, str]] = dict
 
 
 def deps_of(connection: HTTPConnection) -> DeskDeps:

@@ -5,10 +5,11 @@ import re
 from typing import Any
 
 from fastapi import APIRouter, Depends, Form, Request, Response
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from crm_store.models import Conversation, SupportAgent
+from crm_store.models import Conversation, SupportAgent, Team
 from crm_store.queries.notifications import mark_seen
 from crm_store.rules.intents import INTENTS
 from crm_store.services import staff
@@ -18,7 +19,8 @@ from desk.api import begin_session, named_id, object_id
 from desk.customer import customer_pane
 from desk.deps import DeskDeps, deps_of
 from desk.problems import Problem, Throttled, WrongLogin
-from desk.rendering import LANGUAGE_COOKIE, Reader, language_of, page, part, reader_for
+from desk.queue_place import CHOICES, read_place
+from desk.rendering import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, Reader, language_of, page, part, reader_for
 from desk.routing import PageRoute, say_problem
 from desk.shapes import CAUSES
 from desk.suggestions import suggestions_for
@@ -26,7 +28,6 @@ from desk.wording import LANGUAGES
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-VIEWS = ("mine", "all", "due")
 OWN_PAGE = re.compile(r"/(desk|manage)(/[\w/-]*)?(\?[\w=&%.+:-]*)?")
 YEAR_SECONDS = 365 * 24 * 3600
 
@@ -94,44 +95,67 @@ def switch_availability(available: str = Form(""), back: str = Form(""), deps: D
     return RedirectResponse(own_page(back), status_code=303)
 
 
+@router.post("/desk/theme")
+def switch_theme(deps: DeskDeps = Depends(deps_of), theme: str = Form(""), back: str = Form("")) -> Response:
+    """Make the pages light or dark in this browser, or as its system is."""
+    response = RedirectResponse("/desk/login" if back.startswith("/desk/login") else own_page(back), status_code=303)
+    if theme in THEMES:
+        response.set_cookie(THEME_COOKIE, theme, max_age=YEAR_SECONDS, path="/", httponly=True, samesite="lax",
+                            secure=deps.secure_cookies)
+    return response
+
+
 @router.get("/desk")
-def desk(request: Request, view: str = "all", conversation: str = "", deps: DeskDeps = Depends(deps_of),
+def desk(request: Request, conversation: str = "", deps: DeskDeps = Depends(deps_of),
          agent: SupportAgent = Depends(auth.current_agent)) -> Response:
     """The desk with its three panes."""
-    selected = named_id(conversation)
+    selected, place = named_id(conversation), read_place(request.query_params)
     with deps.store.read() as session:
         reader = reader_for(session, language_of(request, agent), deps.clock())
         found = access_conversation(session, agent, selected) if selected else None
+        teams = session.execute(select(Team.id, Team.name).order_by(Team.id)).all()
         response = page(
             request, "desk.html", language=reader.language, reader=reader, agent=agent, selected=selected,
-            causes=CAUSES, intents=INTENTS, **panes.queue_pane(session, agent, reader, _view(view)),
-            **_conversation_panes(session, agent, found, reader))
+            causes=CAUSES, intents=INTENTS, teams=teams, choices=CHOICES,
+            **panes.queue_pane(session, agent, reader, place), **_conversation_panes(session, agent, found, reader))
     _record_look(deps, agent, selected)
     return response
 
 
 @router.get("/desk/parts/queue")
-def queue_part(request: Request, view: str = "all", conversation: str = "", deps: DeskDeps = Depends(deps_of),
+def queue_part(request: Request, conversation: str = "", deps: DeskDeps = Depends(deps_of),
                agent: SupportAgent = Depends(auth.current_agent)) -> Response:
     """The queue as it is now."""
     with deps.store.read() as session:
         reader = reader_for(session, language_of(request, agent), deps.clock())
-        pane = panes.queue_pane(session, agent, reader, _view(view))
-    return _part("parts/queue.html", reader, agent=agent, selected=named_id(conversation), **pane)
+        pane = panes.queue_pane(session, agent, reader, read_place(request.query_params))
+    return _part("parts/queue_and_load.html", reader, agent=agent, selected=named_id(conversation), **pane)
 
 
 @router.get("/desk/parts/conversations/{conversation_id}")
-def conversation_part(request: Request, view: str = "all", key: int = Depends(object_id),
-                      deps: DeskDeps = Depends(deps_of),
+def conversation_part(request: Request, key: int = Depends(object_id), deps: DeskDeps = Depends(deps_of),
                       agent: SupportAgent = Depends(auth.current_agent)) -> Response:
     """The conversation and its customer as they are now."""
     with deps.store.read() as session:
         reader = reader_for(session, language_of(request, agent), deps.clock())
         found = access_conversation(session, agent, key)
-        response = _part("parts/both.html", reader, agent=agent, view=_view(view),
+        response = _part("parts/both.html", reader, agent=agent, place=read_place(request.query_params),
                          **_conversation_panes(session, agent, found, reader))
     _record_look(deps, agent, key)
     return response
+
+
+@router.get("/desk/parts/conversations/{conversation_id}/earlier")
+def earlier_part(request: Request, before: str = "", key: int = Depends(object_id), deps: DeskDeps = Depends(deps_of),
+                 agent: SupportAgent = Depends(auth.current_agent)) -> Response:
+    """What was said before a message of the conversation."""
+    with deps.store.read() as session:
+        reader = reader_for(session, language_of(request, agent), deps.clock())
+        found = access_conversation(session, agent, key)
+        rows, earlier = panes.lines_of(session, key, reader, panes.tickets_of(session, key), before=named_id(before),
+                                       limit=panes.THREAD_AT_ONCE)
+        tier = found.customer.tier_code if found.customer else None
+    return _part("parts/earlier.html", reader, rows=rows, earlier=earlier, tier=tier)
 
 
 @router.get("/desk/parts/notices")
@@ -153,10 +177,6 @@ def notice_seen(notice_id: int, deps: DeskDeps = Depends(deps_of),
     return Response(status_code=204)
 
 
-def _view(wanted: str) -> str:
-    return wanted if wanted in VIEWS else "all"
-
-
 def _part(template: str, reader: Reader, **context: Any) -> HTMLResponse:
     return HTMLResponse(part(template, reader, **context))
 
@@ -165,7 +185,7 @@ def _conversation_panes(session: Session, agent: SupportAgent, conversation: Con
                         reader: Reader) -> dict[str, Any]:
     if conversation is None:
         return {"view_of": None, "person": None}
-    return {"view_of": panes.conversation_pane(session, agent, conversation, reader),
+    return {"view_of": panes.conversation_pane(session, agent, conversation, reader, limit=panes.THREAD_AT_ONCE),
             "person": customer_pane(session, agent, conversation, reader),
             "help": suggestions_for(session, agent, conversation)}
 

@@ -26,13 +26,16 @@ from crm_store.models import (
 from crm_store.queries.corrections import Corrected, corrections_of
 from crm_store.queries.notifications import notifications_for
 from crm_store.queries.queue import QueueRow, queue_counts, queue_for
-from crm_store.queries.thread import ThreadRow, thread
+from crm_store.queries.thread import ThreadRow, latest_escalation, thread_page
 from crm_store.services import audit
-from desk.rendering import Reader
+from crm_store.services.access import may_direct
+from desk.queue_place import QueuePlace
+from desk.rendering import Due, Mood, Reader
 from desk.wording import WORDS
 
 QUEUE_LIMIT = 200
 THREAD_LIMIT = 400
+THREAD_AT_ONCE = 80
 LOOKS_APART = timedelta(minutes=10)
 EMPATHY_SHOWN = 3
 EMOTIONS = {"route": ("angry",), "watch": ("watch", "worried"), "unknown": (), "calm": ()}
@@ -41,7 +44,7 @@ PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class QueueItem:
-    """A row of the queue as it reads."""
+    """A row of the queue as it reads. ``wakes`` is in words, None of what is not snoozed."""
 
     conversation_id: int
     name: str
@@ -52,8 +55,10 @@ class QueueItem:
     language: str
     channel: str
     ticket_number: str | None
-    anger: float | None
-    due_at: datetime | None
+    mood: Mood
+    due: Due
+    due_clock: str
+    wakes: str | None
     assignee_id: int | None
     assignee_name: str | None
     last_text: str
@@ -76,6 +81,7 @@ class Line:
     text: str = ""
     buttons: tuple[str, ...] = ()
     delivery_state: str = "queued"
+    ticket: str | None = None
     intent: str | None = None
     anger: float | None = None
     valence: str | None = None
@@ -107,7 +113,11 @@ class Phrase:
 
 @dataclass(frozen=True)
 class ConversationView:
-    """The middle pane. ``standing`` is how the reader stands to it: "mine", "free", "other", "bot" or "resolved"."""
+    """The middle pane. ``standing`` is how the reader stands to it: "mine", "free", "other", "bot" or "resolved".
+
+    ``can_direct``: a colleague has it, and the reader may pass it on nevertheless. ``earlier`` is the id of the message
+    before which there is more.
+    """
 
     id: int
     version: int
@@ -126,9 +136,12 @@ class ConversationView:
     tickets: Sequence[Ticket]
     clocks: Sequence[SlaClock]
     late: bool
+    wakes: str | None
     rows: Sequence[Line]
+    earlier: int | None
     cut: bool
     can_reply: bool
+    can_direct: bool
     hint: str | None
     empathy: Sequence[Phrase]
     phrases: Sequence[Phrase]
@@ -139,12 +152,11 @@ def customer_name(name: str | None, conversation_id: int, reader: Reader) -> str
     return name or reader.say("guest_named", id=conversation_id)
 
 
-def queue_pane(session: Session, agent: SupportAgent, reader: Reader, view: str) -> dict[str, Any]:
+def queue_pane(session: Session, agent: SupportAgent, reader: Reader, place: QueuePlace) -> dict[str, Any]:
     """The rows and numbers of the queue."""
-    counts = queue_counts(session, agent, reader.now)
-    rows = queue_for(session, agent, now=reader.now, view=view, limit=QUEUE_LIMIT + 1)
+    rows = queue_for(session, agent, now=reader.now, view=place.view, only=place.only, limit=QUEUE_LIMIT + 1)
     return {"rows": [_queue_item(row, reader) for row in rows[:QUEUE_LIMIT]], "cut": len(rows) > QUEUE_LIMIT,
-            "counts": {"mine": counts.mine, "all": counts.all, "due": counts.due}, "view": view}
+            "counts": vars(queue_counts(session, agent, reader.now)), "place": place, "view": place.view}
 
 
 def _queue_item(row: QueueRow, reader: Reader) -> QueueItem:
@@ -156,12 +168,21 @@ def _queue_item(row: QueueRow, reader: Reader) -> QueueItem:
         conversation_id=row.conversation_id, name=customer_name(row.customer_name, row.conversation_id, reader),
         tier=row.tier, reason=reason, grade=row.grade, language=row.language, channel=row.channel,
         reason_anger=row.reason_anger if row.reason == "anger" else None,
-        ticket_number=row.ticket_number, anger=row.anger, due_at=row.due_at, assignee_id=row.assignee_id,
+        ticket_number=row.ticket_number, mood=reader.mood(row.anger, row.tier), due=reader.due(row.due_at),
+        due_clock=reader.clock(row.due_at) if row.due_at else "",
+        wakes=wakes_in_words(row.status, row.snoozed_until, reader), assignee_id=row.assignee_id,
         assignee_name=row.assignee_name, last_text=row.last_text)
 
 
+def wakes_in_words(status: str, until: datetime | None, reader: Reader) -> str | None:
+    """Until when a conversation is snoozed; None where it is not."""
+    if status != "snoozed":
+        return None
+    return reader.say("snoozed_until", at=reader.clock(until)) if until else reader.say("snoozed_waiting")
+
+
 def conversation_pane(session: Session, agent: SupportAgent, conversation: Conversation, reader: Reader,
-                      shown: Callable[[str], str] = str) -> ConversationView:
+                      shown: Callable[[str], str] = str, limit: int = THREAD_LIMIT) -> ConversationView:
     """The conversation as this agent reads it; check access before.
 
     Args:
@@ -170,21 +191,21 @@ def conversation_pane(session: Session, agent: SupportAgent, conversation: Conve
         conversation: which.
         reader: in what words.
         shown: what becomes of a message's text before it is shown, such as masking.
+        limit: the most messages, the newest.
     """
     tickets = tickets_of(session, conversation.id)
     unsolved = [ticket for ticket in tickets if ticket.status != "resolved"]
-    lines = lines_of(session, conversation.id, reader, tickets, shown)
-    handover = next((line for line in reversed(lines) if line.kind == "handover"), None)
+    lines, earlier = lines_of(session, conversation.id, reader, tickets, shown, limit=limit)
+    handover = latest_escalation(session, conversation.id)
     customer = conversation.customer
     standing = _standing(conversation, agent)
-    follow_up = any(clock.promise == "follow_up" and clock.state == "running"
-                    for ticket in tickets for clock in ticket.clocks)
     mine = conversation.assignee_id == agent.id
-    can_reply = standing in ("mine", "free") or (standing == "resolved" and mine and follow_up)
+    can_reply = standing in ("mine", "free") or (
+        standing == "resolved" and conversation.assignee_id in (None, agent.id) and _owes_follow_up(tickets))
     assignee = conversation.assignee.name if conversation.assignee else None
     tier = customer.tier_code if customer else None
     mood = reader.mood(conversation.anger, tier).band
-    clocks = _clocks_shown(unsolved or tickets[-1:])
+    clocks = clocks_shown(unsolved or tickets[-1:])
     empathy, phrases = (_phrases(session, conversation, agent, unsolved, mood) if can_reply else ([], []))
     return ConversationView(
         id=conversation.id, version=conversation.version,
@@ -195,8 +216,16 @@ def conversation_pane(session: Session, agent: SupportAgent, conversation: Conve
         tickets=tickets, clocks=clocks,
         late=any(clock.met_at is None and clock.state in ("running", "breached") and clock.due_at <= reader.now
                  for clock in clocks),
-        rows=lines[-THREAD_LIMIT:], cut=len(lines) > THREAD_LIMIT, can_reply=can_reply,
+        wakes=wakes_in_words(conversation.status, conversation.snoozed_until, reader),
+        rows=lines, earlier=earlier, cut=earlier is not None, can_reply=can_reply,
+        can_direct=standing == "other" and may_direct(session, agent, conversation),
         hint=_hint(standing, assignee, reader), empathy=empathy, phrases=phrases)
+
+
+def _owes_follow_up(tickets: Iterable[Ticket]) -> bool:
+    """Whether a word after the resolution is promised and not given yet, late or not."""
+    return any(clock.promise == "follow_up" and clock.met_at is None and clock.state in ("running", "breached")
+               for ticket in tickets if ticket.status == "resolved" for clock in ticket.clocks)
 
 
 def _standing(conversation: Conversation, agent: SupportAgent) -> str:
@@ -231,7 +260,7 @@ def messages_of(session: Session, conversation_id: int) -> list[Message]:
     return list(newest)[::-1]
 
 
-def _clocks_shown(tickets: Iterable[Ticket]) -> list[SlaClock]:
+def clocks_shown(tickets: Iterable[Ticket]) -> list[SlaClock]:
     """For each promise the clock that matters: one still to keep before one that is settled, the soonest first."""
     best: dict[str, SlaClock] = {}
     for ticket in tickets:
@@ -251,14 +280,26 @@ def _rank(clock: SlaClock) -> tuple[bool, float]:
     return (False, due) if to_keep else (True, -due)
 
 
-def lines_of(session: Session, conversation_id: int, reader: Reader, tickets: Sequence[Ticket] = (),
-             shown: Callable[[str], str] = str) -> list[Line]:
-    """The thread as it reads, oldest first."""
+def lines_of(session: Session, conversation_id: int, reader: Reader, tickets: Sequence[Ticket],
+             shown: Callable[[str], str] = str, *, before: int | None = None,
+             limit: int = THREAD_LIMIT) -> tuple[list[Line], int | None]:
+    """The newest lines of the thread as they read, oldest first, and before which message there is more.
+
+    Args:
+        session: a session to read with.
+        conversation_id: which conversation; check access before.
+        reader: in what words.
+        tickets: the conversation's.
+        shown: what becomes of a message's text before it is shown, such as masking.
+        before: the id of a message; only what came before it.
+        limit: the most messages.
+    """
     promised = {ticket.number: clock.due_at for ticket in tickets for clock in reversed(ticket.clocks)
                 if clock.promise == "first_response"}
     corrected = corrections_of(session, conversation_id)
-    rows = sorted(thread(session, conversation_id), key=_told_at)
-    return [_line(row, reader, promised, shown, corrected) for row in rows]
+    found = thread_page(session, conversation_id, before=before, limit=limit)
+    rows = sorted(found.rows, key=_told_at)
+    return [_line(row, reader, promised, shown, corrected, len(tickets) > 1) for row in rows], found.earlier
 
 
 def _told_at(row: ThreadRow) -> tuple[datetime, int, int]:
@@ -271,15 +312,16 @@ def _told_at(row: ThreadRow) -> tuple[datetime, int, int]:
 
 
 def _line(row: ThreadRow, reader: Reader, promised: Mapping[str, datetime], shown: Callable[[str], str],
-          corrected: Mapping[int, Mapping[str, Corrected]]) -> Line:
+          corrected: Mapping[int, Mapping[str, Corrected]], several: bool) -> Line:
     data = row.data or {}
     if row.kind == "escalation":
         return Line(f"e{row.id}", "handover", row.id, row.at, reason=data["reason"], anger=row.anger,
-                    due_at=promised.get(data["ticket"]))
+                    due_at=promised.get(data["ticket"]), ticket=data["ticket"])
     if row.kind == "sla":
         words = reader.say(f"sla_{data['event']}", promise=reader.known("promise", data["promise"]),
                            percent=data.get("percent"))
-        return Line(f"s{row.id}", "sla", row.id, row.at, event=data["event"], words=words)
+        return Line(f"s{row.id}", "sla", row.id, row.at, event=data["event"], words=words,
+                    ticket=data["ticket"] if several else None)
     return Line(
         f"m{row.id}", "message", row.id, row.at, direction=row.direction, author=row.author, agent=row.agent_name,
         text=shown(row.text), buttons=tuple(str(button.get("title", "")) for button in row.buttons),

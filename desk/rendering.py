@@ -4,7 +4,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import date, datetime, timedelta, timezone, tzinfo
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,13 +17,14 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse
 
 from crm_store.models import Tier
-from crm_store.models.staff import ROLES
 from crm_store.queries.calendar import shop_time_zone
 from crm_store.rules.escalation import DEFAULT_THRESHOLDS, Thresholds, band
 from desk.deps import deps_of
 from desk.wording import LANGUAGES, say, say_if_known, words_for_scripts
 
 LANGUAGE_COOKIE = "warmline_language"
+THEME_COOKIE = "warmline_theme"
+THEMES = ("system", "light", "dark")
 HERE = Path(__file__).parent
 SOON = timedelta(minutes=15)
 MINUS = "\N{MINUS SIGN}"
@@ -37,7 +39,7 @@ _templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape
 
 def pages_for(agent: Any) -> list[str]:
     """The pages of the console that this agent may open."""
-    return [name for name, lowest in CONSOLE_PAGES.items() if ROLES.index(agent.role) >= ROLES.index(lowest)]
+    return [name for name, lowest in CONSOLE_PAGES.items() if agent.is_at_least(lowest)]
 
 
 _templates.globals["pages_for"] = pages_for
@@ -80,6 +82,11 @@ class Reader:
         """The word for a stored value; the value itself where there is none."""
         return say_if_known(prefix, value, self.language)
 
+    @cached_property
+    def zone_name(self) -> str:
+        """The desk's zone as the IANA names it."""
+        return str(self.zone)
+
     def tier(self, code: str | None) -> str:
         """The name of a tier."""
         return self.tiers.get(code or "", code or "")
@@ -88,15 +95,21 @@ class Reader:
         """A time in the desk's zone."""
         return at.astimezone(self.zone)
 
+    @cached_property
+    def today(self) -> date:
+        """The day in the desk's zone."""
+        return self.local(self.now).date()
+
     def clock(self, at: datetime) -> str:
         """The hour where it is today, with the day before it otherwise."""
         local = self.local(at)
-        return f"{local:%H:%M}" if local.date() == self.local(self.now).date() else f"{self.day(at)} {local:%H:%M}"
+        hour = f"{local.hour:02}:{local.minute:02}"
+        return hour if local.date() == self.today else f"{self.day(at)} {hour}"
 
     def day(self, at: datetime) -> str:
         """A day, with its year where it is not this one."""
         local = self.local(at) if isinstance(at, datetime) else at
-        this_year = local.year == self.local(self.now).year
+        this_year = local.year == self.today.year
         if self.language == "zh":
             return f"{local.month}月{local.day}日" if this_year else f"{local.year}年{local.month}月{local.day}日"
         return f"{local.day} {MONTHS[local.month - 1]}" + ("" if this_year else f" {local.year}")
@@ -125,10 +138,14 @@ class Reader:
         title = self.say("overdue_since" if late else "due_at", at=self.clock(at))
         return Due((MINUS if late else "") + self.span(left), state, title, at.isoformat())
 
+    @cached_property
+    def _moods(self) -> Mapping[str, str]:
+        return {name: self.say(f"mood_{name}") for name in ("calm", "watch", "route", "unknown")}
+
     def mood(self, anger: float | None, tier: str | None = None) -> Mood:
         """Anger, read by the thresholds of a tier."""
         name = band(anger, self.thresholds.get(tier or "", DEFAULT_THRESHOLDS))
-        return Mood(name, self.say(f"mood_{name}"), "" if anger is None else f"{anger:.2f}")
+        return Mood(name, self._moods[name], "" if anger is None else f"{anger:.2f}")
 
     def money(self, fen: int) -> str:
         """An amount in yuan, without the fen where there are none."""
@@ -159,6 +176,12 @@ def language_of(connection: HTTPConnection, agent: Any = None) -> str:
     return "zh"
 
 
+def theme_of(connection: HTTPConnection) -> str:
+    """Whether the pages are light or dark in this browser, or as its system is."""
+    chosen = connection.cookies.get(THEME_COOKIE, "")
+    return chosen if chosen in THEMES else "system"
+
+
 def part(template: str, reader: Reader, **context: Any) -> str:
     """A template rendered for a reader."""
     return _templates.get_template(template).render(r=reader, t=reader.say, **context)
@@ -168,7 +191,8 @@ def page(request: Request, template: str, *, language: str, reader: Reader | Non
          headers: Mapping[str, str] | None = None, **context: Any) -> HTMLResponse:
     """A whole page. ``context`` names at least ``agent``, None where nobody is logged in."""
     reader = reader or Reader(language, deps_of(request).clock())
-    html = part(template, reader, language=language, path=request.url.path, query=request.url.query,
+    html = part(template, reader, language=language, theme=theme_of(request), path=request.url.path,
+                query=request.url.query,
                 script_words=json.dumps(words_for_scripts(language), ensure_ascii=False), **context)
     return HTMLResponse(html, status_code=status_code, headers=dict(headers or {}),
                         media_type="text/html; charset=utf-8")

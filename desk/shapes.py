@@ -4,12 +4,21 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Literal
 
-from pydantic import BaseModel, Extra, Field, validator
+from pydantic import BaseModel, ConstrainedInt, Extra, Field, validator
 
+from crm_store.models.base import LARGEST_ID
 from crm_store.rules.intents import INTENTS
 from crm_store.rules.text import MESSAGE_LIMIT
+from crm_store.services.complaints import REASON_LIMIT
+from crm_store.services.transfer import NOTE_LIMIT
 
 CAUSES = ("solved", "explained", "compensated", "no_answer", "not_ours", "spam")
+
+
+class ObjectId(ConstrainedInt):
+    """An id that some object may have."""
+
+    strict, gt, le = True, 0, LARGEST_ID
 
 
 class Taken(BaseModel):
@@ -30,6 +39,29 @@ class TextIn(Taken):
     """A reply or a note."""
 
     text: str = Field(min_length=1, max_length=MESSAGE_LIMIT, description="Plain text; blank text is refused")
+
+
+class WritingIn(TextIn):
+    """A reply or a note that is stored once, however often it is sent."""
+
+    idempotency_key: str | None = Field(
+        None, min_length=8, max_length=80,
+        description="Names this writing, a random id at best; the same again stores nothing and gives what there is")
+
+
+class TransferIn(Taken):
+    """To whom a conversation goes: one of the two."""
+
+    to_agent_id: ObjectId | None = Field(None, description="A colleague")
+    to_team_id: ObjectId | None = Field(None, description="A team")
+    note: str = Field("", max_length=NOTE_LIMIT, description="Why, and what the next one must know; for colleagues")
+
+
+class GradeIn(Taken):
+    """A complaint's new grade."""
+
+    grade: Literal["ordinary", "complex", "major"]
+    reason: str = Field(min_length=1, max_length=REASON_LIMIT, description="Kept in the thread and the audit log")
 
 
 class ResolveIn(Taken):
@@ -131,6 +163,7 @@ class QueueRowOut(BaseModel):
     last_at: datetime | None
     status: str
     version: int
+    snoozed_until: datetime | None
 
 
 class CountsOut(BaseModel):
@@ -139,12 +172,13 @@ class CountsOut(BaseModel):
     mine: int
     all: int
     due: int
+    snoozed: int
 
 
 class QueueOut(BaseModel):
     """The queue, the next due first."""
 
-    view: Literal["all", "mine", "due"]
+    view: Literal["all", "mine", "due", "snoozed"]
     counts: CountsOut
     conversations: list[QueueRowOut]
 
@@ -224,10 +258,12 @@ class ClockOut(BaseModel):
 class TicketOut(BaseModel):
     """A ticket of the conversation."""
 
+    id: int
     number: str
     kind: str
     grade: str | None
     status: str
+    stage: Literal["received", "taken_up", "proposal", "resolved"]
     reason: str | None
     summary: str
     clocks: list[ClockOut]
@@ -305,6 +341,47 @@ class WrittenOut(ActionOut):
     """What was written, and the conversation after it."""
 
     message: MessageOut
+
+
+class GradedOut(ActionOut):
+    """The complaint with its grade, and the conversation after it."""
+
+    ticket: TicketOut
+
+
+class ProposedOut(WrittenOut):
+    """The proposal as it was sent, its complaint, and the conversation after it."""
+
+    ticket: TicketOut
+
+
+class TeamTargetOut(BaseModel):
+    """A team that a conversation can go to."""
+
+    id: int
+    name: str
+    level: Literal["front_line", "experts", "management"]
+    free_count: int = Field(description="How many of its agents could be given the conversation now")
+
+
+class AgentTargetOut(PersonOut):
+    """A colleague who can be given a conversation."""
+
+    role: Literal["agent", "lead", "manager", "admin"]
+    team_id: int
+    team_name: str
+    languages: list[str]
+    available: bool
+    open_count: int
+    capacity: int
+    free: bool = Field(description="Available, below capacity, and speaks the conversation's language")
+
+
+class TargetsOut(BaseModel):
+    """Everybody a conversation can be passed on to, who is free first."""
+
+    teams: list[TeamTargetOut]
+    agents: list[AgentTargetOut]
 
 
 class CorrectionOut(BaseModel):

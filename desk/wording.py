@@ -357,8 +357,12 @@ for _area in (logs, figures, learning, settings, notices, work):
     WORDS.update(_area.WORDS)
 FOR_SCRIPTS = (
     "live", "connecting", "offline", "sound_on", "sound_off", "new_arrival", "new_message_from", "hours", "days",
-    "sent", "note_saved", "claimed", "taken_over", "resolved", "handed_back", "snoozed", "error_network",
+    "sent", "note_saved", "claimed", "taken_over", "resolved", "handed_back", "error_network",
     "corrected", "send", "save_note", "reply_placeholder", "note_placeholder", "due_at", "overdue_since",
+    "gone", "gone_hint", "gone_to", "snoozed_done", "woken", "snooze_needs_time", "transferred", "load_of", "away",
+    "busy", "free_count", "short_zh", "short_en", "grade_title", "graded", "propose_title", "proposed",
+    "looking", "typing", "and",
+    "browser_on", "browser_off", "browser_blocked",
 )
 
 

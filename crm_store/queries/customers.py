@@ -13,9 +13,9 @@ from crm_store.errors import NotFound
 from crm_store.models import ChannelIdentity, Consent, Conversation, Customer, Message, Order, Ticket, Tier
 from crm_store.models.customers import CONSENT_PURPOSES
 from crm_store.queries.orders import orders_of
-from crm_store.queries.points import points_balance, points_expiring, tier_standing
+from crm_store.queries.points import debts_of, expiring, lots_of, points_expiring, tier_standing
 from crm_store.rules.personal_data import mask_address, mask_email, mask_phone
-from crm_store.rules.points import SHOP_ZONE
+from crm_store.rules.points import SHOP_ZONE, balance_of
 
 MOOD_PERIOD = timedelta(days=30)
 UNDER_WAY = ("packed", "shipped")
@@ -67,6 +67,7 @@ class CustomerCard:
     next_tier: Tier | None
     gap_fen: int
     points: int
+    expiring: list[tuple[date, int]]
     phone: str | None
     email: str | None
     address: str | None
@@ -108,25 +109,33 @@ def customer_card(
         raise NotFound(customer_id=customer_id)
     standing = tier_standing(session, customer_id, now)
     tickets = session.execute(
-        select(Ticket).where(Ticket.customer_id == customer_id, Ticket.kind == "complaint")
-        .order_by(Ticket.opened_at.desc(), Ticket.id.desc()).limit(complaints)
-    ).scalars()
+        select(Ticket.number, Ticket.status, Ticket.stage, Ticket.grade, Ticket.summary, Ticket.opened_at,
+               Ticket.resolved_at)
+        .where(Ticket.customer_id == customer_id, Ticket.kind == "complaint")
+        .order_by(Ticket.opened_at.desc(), Ticket.id.desc()).limit(complaints))
+    lots = lots_of(session, customer_id)
     known_as = session.execute(
         select(ChannelIdentity).where(ChannelIdentity.customer_id == customer_id).order_by(ChannelIdentity.id)
     ).scalars()
     return CustomerCard(
         id=customer.id, number=customer.number, name=customer.name, language=customer.language, city=customer.city,
         tier=standing.tier, spend_365_fen=standing.spend_fen, next_tier=standing.next_tier, gap_fen=standing.gap_fen,
-        points=points_balance(session, customer_id, now), phone=mask_phone(customer.phone),
+        points=balance_of(lots, debts_of(session, customer_id), now), expiring=expiring(lots, now),
+        phone=mask_phone(customer.phone),
         email=mask_email(customer.email), address=mask_address(customer.address), created_at=customer.created_at,
-        orders=[OrderLine(order.number, order.status, order.total_fen, order.placed_at)
-                for order in orders_of(session, customer_id, orders)],
-        complaints=[ComplaintLine(ticket.number, ticket.status, ticket.stage, ticket.grade, ticket.summary,
-                                  ticket.opened_at, ticket.resolved_at) for ticket in tickets],
+        orders=_order_lines(session, customer_id, orders),
+        complaints=[ComplaintLine(*ticket) for ticket in tickets],
         open_complaints=len(_open_complaints(session, Ticket.customer_id == customer_id)),
         mood=mood_of(session, customer_id, now), consents=consents_of(session, customer_id),
         identities=[IdentityLine(each.channel, each.external_id, each.linked_at) for each in known_as],
     )
+
+
+def _order_lines(session: Session, customer_id: int, limit: int) -> list[OrderLine]:
+    found = session.execute(
+        select(Order.number, Order.status, Order.total_fen, Order.placed_at).where(Order.customer_id == customer_id)
+        .order_by(Order.placed_at.desc(), Order.id.desc()).limit(limit))
+    return [OrderLine(*order) for order in found]
 
 
 def mood_of(session: Session, customer_id: int, now: datetime) -> list[tuple[date, float]]:

@@ -13,6 +13,12 @@ from crm_store.models import Escalation, Message, SlaClock, SlaEvent, SupportAge
 
 SHOWN_EVENTS = ("warned", "breached", "met", "paused", "resumed")
 
+# Columns, not objects: loading objects costs more than the statement.
+_OF_A_MESSAGE = (
+    Message.id, Message.created_at, Message.direction, Message.author, Message.agent_id, Message.text, Message.buttons,
+    Message.payload, Message.in_reply_to_id, Message.delivery_state, Message.dropped_reason, Message.intent,
+    Message.anger, Message.valence, Message.understood)
+
 
 @dataclass(frozen=True)
 class ThreadRow:
@@ -43,11 +49,54 @@ class ThreadRow:
     data: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class ThreadPage:
+    """Lines of a thread, oldest first. ``earlier`` is the id of a message before which there is more, or None."""
+
+    rows: list[ThreadRow]
+    earlier: int | None
+
+
 def thread(session: Session, conversation_id: int) -> list[ThreadRow]:
     """Everything of a conversation, oldest first: also what was dropped, marked as such. Check access before."""
-    rows = [*_messages(session, conversation_id), *_escalations(session, conversation_id),
-            *_sla_events(session, conversation_id)]
-    return sorted(rows, key=_order)
+    return thread_page(session, conversation_id).rows
+
+
+def thread_page(session: Session, conversation_id: int, *, before: int | None = None,
+                limit: int | None = None) -> ThreadPage:
+    """The newest messages of a conversation with what happened from the first of them on. Check access before.
+
+    Args:
+        session: a session to read with.
+        conversation_id: which conversation.
+        before: the id of a message of the conversation; only what came before it. None begins at the end.
+        limit: the most messages and notes.
+    """
+    newest = _messages(session, conversation_id, before, None if limit is None else limit + 1)
+    cut = limit is not None and len(newest) > limit
+    messages = newest[:limit][::-1]
+    until = _at(session, conversation_id, before)
+    since = messages[0].at if cut else None
+    events = [row for row in (*_escalations(session, conversation_id), *_sla_events(session, conversation_id))
+              if (since is None or row.at >= since) and (until is None or row.at < until)]
+    return ThreadPage(sorted([*messages, *events], key=_order), messages[0].id if cut else None)
+
+
+def latest_escalation(session: Session, conversation_id: int) -> Escalation | None:
+    """Why a human was needed the last time; None where none was."""
+    found: Escalation | None = session.execute(
+        select(Escalation).where(Escalation.conversation_id == conversation_id)
+        .order_by(Escalation.decided_at.desc(), Escalation.id.desc()).limit(1)).scalar_one_or_none()
+    return found
+
+
+def _at(session: Session, conversation_id: int, message_id: int | None) -> datetime | None:
+    if message_id is None:
+        return None
+    at: datetime | None = session.execute(
+        select(Message.created_at).where(Message.conversation_id == conversation_id, Message.id == message_id)
+    ).scalar_one_or_none()
+    return at
 
 
 def _order(row: ThreadRow) -> tuple[datetime, bool, int, bool]:
@@ -57,20 +106,23 @@ def _order(row: ThreadRow) -> tuple[datetime, bool, int, bool]:
     return row.at, row.kind == "sla", cause, is_escalation
 
 
-def _messages(session: Session, conversation_id: int) -> list[ThreadRow]:
-    found = session.execute(
-        select(Message, SupportAgent.name).outerjoin(SupportAgent, SupportAgent.id == Message.agent_id)
-        .where(Message.conversation_id == conversation_id).order_by(Message.id)).all()
+def _messages(session: Session, conversation_id: int, before: int | None, limit: int | None) -> list[ThreadRow]:
+    """The newest first."""
+    query = (select(*_OF_A_MESSAGE, SupportAgent.name.label("agent_name"))
+             .outerjoin(SupportAgent, SupportAgent.id == Message.agent_id)
+             .where(Message.conversation_id == conversation_id).order_by(Message.id.desc()).limit(limit))
+    found = session.execute(query if before is None else query.where(Message.id < before)).all()
     return [
         ThreadRow(
             kind="note" if message.direction == "note" else "message", at=message.created_at, id=message.id,
-            direction=message.direction, author=message.author, agent_id=message.agent_id, agent_name=name,
+            direction=message.direction, author=message.author, agent_id=message.agent_id,
+            agent_name=message.agent_name,
             text=message.text, buttons=tuple(message.buttons), payload=message.payload,
             in_reply_to_id=message.in_reply_to_id, delivery_state=message.delivery_state,
             dropped_reason=message.dropped_reason, intent=message.intent, anger=message.anger,
             valence=message.valence, understood=message.understood,
         )
-        for message, name in found
+        for message in found
     ]
 
 

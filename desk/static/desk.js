@@ -3,11 +3,12 @@ import { open } from "./conversation.js";
 import { listenForKeys } from "./keys.js";
 import { goLive } from "./live.js";
 import { place } from "./page.js";
-import { refreshQueue } from "./queue.js";
+import { bePresent } from "./presence.js";
+import { showView } from "./queue.js";
 import { startTicking } from "./ticking.js";
 
 document.addEventListener("click", (event) => {
-  for (const menu of document.querySelectorAll("details.menu[open], details.phrases[open]")) {
+  for (const menu of document.querySelectorAll("details.menu[open], details.phrases[open], details.filter[open]")) {
     if (!menu.contains(event.target)) menu.open = false;
   }
   if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
@@ -20,10 +21,7 @@ document.addEventListener("click", (event) => {
     open(link.dataset.conversation);
   } else if (link?.dataset.view) {
     event.preventDefault();
-    document.body.dataset.view = link.dataset.view;
-    const conversation = place.conversation ? `&conversation=${place.conversation}` : "";
-    history.replaceState({}, "", `/desk?view=${place.view}${conversation}`);
-    refreshQueue("open", { quiet: true });
+    showView(link.dataset.view);
   } else if (event.target.closest("a.back")) {
     event.preventDefault();
     place.pane = "queue";
@@ -44,3 +42,4 @@ addEventListener("popstate", () => {
 startTicking();
 listenForKeys();
 goLive();
+bePresent();

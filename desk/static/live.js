@@ -2,6 +2,7 @@
 import { isWaiting, onOpen, refreshConversation } from "./conversation.js";
 import { putAway, refreshNotices } from "./notices.js";
 import { place, say } from "./page.js";
+import { lookForOthers } from "./presence.js";
 import { refreshQueue } from "./queue.js";
 
 const TOGETHER_MS = 120;
@@ -31,11 +32,13 @@ function soon(look) {
   };
 }
 
+const notices = soon(refreshNotices);
 const queue = soon(() => {
   refreshQueue();
   refreshNotices();
 });
 const conversation = soon(() => refreshConversation());
+const others = soon(lookForOthers);
 
 function connect() {
   source?.close();
@@ -48,6 +51,8 @@ function connect() {
   });
   source.addEventListener("queue", queue);
   source.addEventListener("conversation", conversation);
+  source.addEventListener("presence", others);
+  source.addEventListener("notice", notices);
   source.addEventListener("ended", () => {
     source.close();
     refreshQueue();

@@ -8,20 +8,36 @@ const dismissed = new Set();
 
 /** Show what has not been read yet. */
 export async function refreshNotices() {
-  const html = await fetchPart("/desk/parts/notices", "live").catch(() => null);
+  const { html } = await fetchPart("/desk/parts/notices", "live");
   if (html === null) return;
-  const shown = new Set([...box.querySelectorAll("[data-notice]")].map((notice) => notice.dataset.notice));
-  for (const notice of parse(html).querySelectorAll("[data-notice]")) {
+  document.dispatchEvent(new CustomEvent("warmline:notices", { detail: html }));
+  const waiting = [...parse(html).querySelectorAll("[data-notice]")].filter((notice) => {
     const id = notice.dataset.notice;
-    if (shown.has(id) || dismissed.has(id) || box.querySelectorAll("[data-notice]").length >= MOST) continue;
     const about = notice.querySelector("a")?.dataset.conversation;
-    if (about && about === place.conversation && document.visibilityState === "visible") {
-      dismissed.add(id);  // it stands in the thread that is being read
-      post(`/desk/notices/${id}/seen`);
-      continue;
+    if (dismissed.has(id) || !about || about !== place.conversation || document.visibilityState !== "visible") {
+      return !dismissed.has(id);
     }
-    box.append(document.adoptNode(notice));
-    announce(notice.querySelector("p").textContent);
+    dismissed.add(id);  // it stands in the thread that is being read
+    post(`/desk/notices/${id}/seen`);
+    return false;
+  });
+  show(waiting.slice(-MOST));
+}
+
+/** The newest are shown: a promise that broke does not wait behind the warnings. Older ones come back after them. */
+function show(wanted) {
+  const shown = new Map([...box.querySelectorAll("[data-notice]")].map((notice) => [notice.dataset.notice, notice]));
+  const staying = new Set(wanted.map((notice) => notice.dataset.notice));
+  for (const [id, notice] of shown) if (!staying.has(id)) notice.remove();
+  let next = null;
+  for (const notice of wanted.reverse()) {
+    const had = shown.get(notice.dataset.notice);
+    const element = had ?? document.adoptNode(notice);
+    if (!had) {
+      box.insertBefore(element, next);
+      announce(element.querySelector("p").textContent);
+    }
+    next = element;
   }
 }
 

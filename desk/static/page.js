@@ -15,6 +15,16 @@ export const place = {
   get conversation() { return document.body.dataset.conversation ?? null; },
   get pane() { return document.body.dataset.pane; },
   set pane(name) { document.body.dataset.pane = name; },
+  /** The query of this place: the view, what the address filters by, and the conversation. */
+  query(conversation = place.conversation) {
+    const query = new URLSearchParams({ view: place.view });
+    for (const [name, value] of new URLSearchParams(location.search)) {
+      if (value && !["view", "conversation"].includes(name)) query.append(name, value);
+    }
+    if (conversation) query.append("conversation", conversation);
+    return query;
+  },
+  address: (conversation = place.conversation) => `/desk?${place.query(conversation)}`,
 };
 
 function toLogin() {
@@ -22,14 +32,25 @@ function toLogin() {
   location.assign(`/desk/login?next=${encodeURIComponent(here)}`);
 }
 
-/** Fetch a part of the page; `how` is "open" when somebody asked for it and "live" when the page did by itself. */
+/**
+ * Fetch a part of the page; `how` is "open" when somebody asked for it and "live" when the page did by itself.
+ * Gives {status, html}: html is null where there is none, status 0 where the server was not reached.
+ */
 export async function fetchPart(path, how) {
-  const answer = await fetch(path, { headers: { "X-Part": how }, credentials: "same-origin" });
-  if (answer.status === 401) {
-    toLogin();
-    return null;
+  try {
+    const answer = await fetch(path, { headers: { "X-Part": how }, credentials: "same-origin" });
+    if (answer.status === 401) toLogin();
+    return { status: answer.status, html: answer.ok ? await answer.text() : null };
+  } catch {
+    return { status: 0, html: null };
   }
-  return answer.ok ? answer.text() : null;
+}
+
+/** Ask the API by the page itself; gives its answer, or null. */
+export async function fetchJson(path, how = "live", options = {}) {
+  const headers = { "X-Part": how, ...(options.body ? { "Content-Type": "application/json" } : {}) };
+  const answer = await fetch(path, { credentials: "same-origin", ...options, headers }).catch(() => null);
+  return answer?.ok ? answer.json().catch(() => null) : null;
 }
 
 /** Post to the API. Gives {ok, body}; refusals are shown to the reader in the server's words. */
@@ -66,13 +87,16 @@ export function toast(text, kind = "plain") {
 }
 
 /** Ask by a dialog of the page; gives its form's data, or null when it was cancelled. */
-export function ask(dialog) {
+export function ask(dialog, first = dialog.querySelector(".primary")) {
+  const asker = document.activeElement?.id;
   return new Promise((resolve) => {
     dialog.returnValue = "";
     dialog.addEventListener("close", () => {
       resolve(dialog.returnValue ? new FormData(dialog.querySelector("form")) : null);
+      if (document.activeElement !== document.body) return;  // what asked was replaced meanwhile
+      (document.getElementById(asker) ?? document.getElementById("scroll"))?.focus();
     }, { once: true });
     dialog.showModal();
-    dialog.querySelector(".primary").focus();
+    first.focus();
   });
 }

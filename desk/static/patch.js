@@ -3,16 +3,10 @@
 
 const sources = new WeakMap();
 
+const COUNTDOWN = /<time class="due[^"]*"([^>]*) title="[^"]*">[^<]*/g;
+
 /** What an element was rendered from, without the countdowns, which change by themselves. */
-function signature(element) {
-  const copy = element.cloneNode(true);
-  for (const due of copy.querySelectorAll("[data-due]")) {
-    due.textContent = "";
-    due.removeAttribute("class");
-    due.removeAttribute("title");
-  }
-  return copy.outerHTML;
-}
+const signature = (element) => element.outerHTML.replace(COUNTDOWN, "<time$1>");
 
 /** Remember what the elements under `root` look like as the server rendered them. */
 export function adopt(root) {
@@ -49,10 +43,12 @@ export function patchElement(old, fresh) {
   return element;
 }
 
-/** Bring a list up to date by the keys of its children. */
-export function patchList(list, fresh) {
+/** Bring a list up to date by the keys of its children; what stands before its first fresh child stays if wanted. */
+export function patchList(list, fresh, { keepBefore = false } = {}) {
   const old = new Map([...list.children].map((child) => [child.dataset.key, child]));
-  const wanted = [...fresh.children].map((child) => {
+  const first = keepBefore ? old.get(fresh.firstElementChild?.dataset.key) : null;
+  const before = first ? [...list.children].slice(0, [...list.children].indexOf(first)) : [];
+  const brought = [...fresh.children].map((child) => {
     const existing = old.get(child.dataset.key);
     const mark = signature(child);
     if (existing && sources.get(existing) === mark) return existing;
@@ -61,10 +57,14 @@ export function patchList(list, fresh) {
     if (existing) keepOpen(existing, element);
     return element;
   });
+  const wanted = [...before, ...brought];
+  const staying = new Set(wanted);
   keepingFocus(() => {
-    wanted.forEach((element, index) => {
-      if (list.children[index] !== element) list.insertBefore(element, list.children[index] ?? null);
-    });
-    while (list.children.length > wanted.length) list.lastElementChild.remove();
+    for (const child of old.values()) if (!staying.has(child)) child.remove();
+    let next = list.firstElementChild;
+    for (const element of wanted) {
+      if (element === next) next = next.nextElementSibling;
+      else list.insertBefore(element, next);
+    }
   });
 }

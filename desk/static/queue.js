@@ -9,6 +9,8 @@ const unseen = new Set();
 let known = read();
 let asked = 0;
 
+const get = (id) => document.getElementById(id);
+const form = get("filter-form");
 const list = () => document.getElementById("queue-list");
 
 function read() {
@@ -32,9 +34,10 @@ export function seen(conversation) {
 
 function mark(rows) {
   const news = [];
+  const shown = new Map([...list().children].map((child) => [child.dataset.key, child]));
   for (const [key, text] of rows) {
     if (key === `c${place.conversation}`) continue;
-    const row = [...list().children].find((child) => child.dataset.key === key);
+    const row = shown.get(key);
     if (!known.has(key)) news.push(say("new_arrival", row.dataset));
     else if ("mine" in row.dataset && known.get(key) !== text) news.push(say("new_message_from", row.dataset));
     else continue;
@@ -49,11 +52,11 @@ function mark(rows) {
 /** Look at the queue again. What appears because another view was chosen is not new. */
 export async function refreshQueue(how = "live", { quiet = false } = {}) {
   const mine = ++asked;
-  const query = new URLSearchParams({ view: place.view, conversation: place.conversation ?? "" });
-  const html = await fetchPart(`/desk/parts/queue?${query}`, how).catch(() => null);
+  const { html } = await fetchPart(`/desk/parts/queue?${place.query()}`, how);
   if (html === null || mine !== asked) return;
   const fresh = parse(html);
   patchElement(document.getElementById("queue-tabs"), fresh.getElementById("queue-tabs"));
+  patchElement(get("available"), fresh.getElementById("available"));
   patchList(list(), fresh.getElementById("queue-list"));
   tick(list());
   const rows = read();
@@ -70,6 +73,48 @@ export function markOpen() {
   }
 }
 
+/** Show another view, or the same by another filter; the address remembers it. */
+function go(query) {
+  document.body.dataset.view = query.get("view");
+  history.replaceState({}, "", `/desk?${query}`);
+  get("queue-filter").classList.toggle("active", [...query.keys()].some((name) => form.elements[name]?.type !== "hidden"));
+  refreshQueue("open", { quiet: true });
+}
+
+export function showView(view) {
+  const query = place.query();
+  query.set("view", view);
+  go(query);
+}
+
+function filter() {
+  const query = new URLSearchParams({ view: place.view });
+  for (const field of form.querySelectorAll("select, input[type=checkbox]")) {
+    if (field.type === "checkbox" ? field.checked : field.value) query.append(field.name, field.value);
+  }
+  if (place.conversation) query.append("conversation", place.conversation);
+  go(query);
+}
+
+/** Open the filter and go into it, or close it. */
+export function toggleFilter() {
+  get("queue-filter").open = !get("queue-filter").open;
+  (get("queue-filter").open ? form.querySelector("select") : get("filter-button")).focus();
+}
+
+form.addEventListener("change", filter);
+get("queue").addEventListener("click", (event) => {
+  if (!event.target.closest("a[data-clear]")) return;
+  event.preventDefault();
+  for (const field of form.querySelectorAll("select")) field.value = "";
+  form.elements.unassigned.checked = false;
+  filter();
+  get("filter-button").focus();
+});
+get("queue-filter").addEventListener("keydown", (event) => {
+  if (event.key === "Escape") toggleFilter();
+});
+
 export function move(step) {
   const items = [...document.querySelectorAll("#queue-list a.item")];
   if (!items.length) return;
@@ -81,3 +126,4 @@ export function move(step) {
 }
 
 adopt(document.getElementById("queue"));
+adopt(get("availability"));

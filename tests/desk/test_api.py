@@ -2,18 +2,21 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from crm_store.models import AuditEntry, Message
+from crm_store.models import AuditEntry, Message, SupportAgent, Team, Ticket
+from crm_store.services.complaints import file_complaint
 from crm_store.services.messages import history
 from tests.desk.conftest import Desk
 
-ACTIONS = ("claim", "takeover", "reply", "note", "resolve", "handback", "snooze")
-BODIES: dict[str, dict[str, Any]] = {"reply": {"text": "您好"}, "note": {"text": "记一下"}}
+ACTIONS = ("claim", "takeover", "reply", "note", "resolve", "handback", "snooze", "transfer")
+BODIES: dict[str, dict[str, Any]] = {
+    "reply": {"text": "您好"}, "note": {"text": "记一下"}, "transfer": {"to_agent_id": 2}}
 HOSTILE_IDS = ("0", "-1", "abc", "1e3", "1.0", "9" * 30, "9" * 5000, "9223372036854775808", "%00", "1%20OR%201=1",
                "1;drop", "..%2f..", "<script>", "１２", "0x10", "null")
 
@@ -78,7 +81,8 @@ def test_each_role_reaches_its_own_and_nothing_else(desk: Desk, login: str, seen
 @pytest.mark.parametrize("hostile", HOSTILE_IDS, ids=range(len(HOSTILE_IDS)))
 def test_hostile_ids_are_simply_not_found(lite: Desk, hostile: str) -> None:
     client = lite.client("ling")
-    for path in (f"/api/conversations/{hostile}", f"/desk/parts/conversations/{hostile}", f"/manage/logs/{hostile}"):
+    for path in (f"/api/conversations/{hostile}", f"/desk/parts/conversations/{hostile}", f"/manage/logs/{hostile}",
+                 f"/api/conversations/{hostile}/transfer"):
         assert client.get(path).status_code == 404, path
     for action in ACTIONS:
         assert client.post(f"/api/conversations/{hostile}/{action}",
@@ -128,7 +132,7 @@ def test_the_queue_is_ordered_by_due_time_and_counted(desk: Desk) -> None:
     client = desk.client("wang")
     answer = client.get("/api/queue").json()
     assert [row["conversation_id"] for row in answer["conversations"]] == [later, latest]
-    assert answer["counts"] == {"mine": 1, "all": 2, "due": 2}
+    assert answer["counts"] == {"mine": 1, "all": 2, "due": 2, "snoozed": 0}
     assert answer["conversations"][0]["promise"] == "first_response"
     mine = client.get("/api/queue", params={"view": "mine"}).json()
     assert [row["conversation_id"] for row in mine["conversations"]] == [later]
@@ -230,6 +234,9 @@ def test_handing_back_gives_it_to_the_bot_and_snoozing_waits(lite: Desk) -> None
                        json={"until": "2026-11-18T12:00:00"}).json()["field"] == "until"
     assert client.post(f"/api/conversations/{conversation}/snooze",
                        json={"until": "2020-01-01T00:00:00Z"}).status_code == 409
+    for never in ("9999-12-31T23:00:00Z", "9999-12-31T23:00:00-12:00"):  # no page could show it
+        assert client.post(f"/api/conversations/{conversation}/snooze", json={"until": never}).status_code == 409
+    assert client.get("/desk?view=snoozed").status_code == 200
     told = client.post(f"/api/conversations/{conversation}/handback").json()["conversation"]
     assert (told["status"], told["owner"], told["assignee"]) == ("pending", "bot", None)
 
@@ -294,5 +301,222 @@ def test_the_api_describes_itself(lite: Desk) -> None:
         answers = paths[f"/api/conversations/{{conversation_id}}/{action}"]["post"]["responses"]
         assert {"401", "403", "404", "409", "422"} <= set(answers)
         assert answers["409"]["content"]["application/json"]["schema"]["$ref"].endswith("ProblemOut")
-    assert described["components"]["schemas"]["TextIn"]["properties"]["text"]["maxLength"] == 4000
+    assert described["components"]["schemas"]["WritingIn"]["properties"]["text"]["maxLength"] == 4000
     assert not [path for path in paths if path.startswith(("/desk", "/manage"))]
+
+
+def team_id(desk: Desk, name: str) -> int:
+    with desk.store.read() as session:
+        return int(session.execute(select(Team.id).where(Team.name == name)).scalar_one())
+
+
+def complaint(desk: Desk, sender: str, what: str = "太慢了") -> tuple[int, int]:
+    conversation, message = desk.says(sender, what)
+    with desk.store.write() as session:
+        ticket = file_complaint(session, conversation_id=conversation, message_id=message, what=what, wish=None,
+                                now=desk.clock())
+        return conversation, int(ticket.id)
+
+
+def test_a_reply_sent_again_under_its_key_is_stored_once(desk: Desk) -> None:
+    conversation = desk.escalated("a", assignee="wang")
+    client, path = desk.client("wang"), f"/api/conversations/{conversation}/reply"
+    body = {"text": "您好", "idempotency_key": "3f0c1d2e-1"}
+    first, again = client.post(path, json=body), client.post(path, json=body)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json()["message"]["id"] == again.json()["message"]["id"]
+    other = client.post(path, json={**body, "text": "别的"})
+    assert other.status_code == 422 and other.json()["field"] == "idempotency_key"
+    for key in ("", "short", "k" * 81, "with\u0000nul", "lone\ud800surrogate", ["x"]):
+        refused = client.post(path, content=json.dumps({"text": "您好", "idempotency_key": key}),
+                              headers={"Content-Type": "application/json"})
+        assert refused.status_code in (400, 422), key
+    assert [text for direction, text in texts(desk, conversation) if direction == "outgoing"].count("您好") == 1
+
+
+def test_a_conversation_is_passed_on_to_a_colleague_who_is_told(desk: Desk) -> None:
+    conversation = desk.escalated("a", assignee="wang")
+    client, lee = desk.client("wang"), desk.agent("lee")
+    told = client.get(f"/api/conversations/{conversation}/transfer").json()
+    assert {team["name"]: team["level"] for team in told["teams"]} == {"一线": "front_line", "Experts": "experts"}
+    assert "王敏" not in {agent["name"] for agent in told["agents"]}
+    target = next(agent for agent in told["agents"] if agent["id"] == lee.id)
+    assert target == {"id": lee.id, "name": "Lee Park", "role": "agent", "team_id": lee.team_id, "team_name": "一线",
+                      "languages": ["zh", "en"], "available": False, "open_count": 0, "capacity": 6, "free": False}
+    answer = client.post(f"/api/conversations/{conversation}/transfer",
+                         json={"to_agent_id": lee.id, "note": "<b>客户</b>要英文"})
+    assert answer.status_code == 200
+    assert answer.json()["conversation"]["assignee"] == {"id": lee.id, "name": "Lee Park"}
+    assert answer.json()["conversation"]["version"] == 4
+    again = client.post(f"/api/conversations/{conversation}/transfer", json={"to_agent_id": lee.id})
+    assert again.status_code == 409 and again.json()["owner"] == "Lee Park"
+    late = client.post(f"/api/conversations/{conversation}/reply", json={"text": "还有"})
+    assert late.status_code == 409 and late.json()["error"] == "not_owner"
+    assert texts(desk, conversation)[-1] == ("note", "王敏 passed this on to Lee Park.\n<b>客户</b>要英文")
+    page = desk.client("lee").get(f"/desk?conversation={conversation}").text
+    assert "<b>客户" not in page and "&lt;b&gt;客户" in page
+
+
+def test_a_conversation_is_passed_on_to_a_team_and_waits_there(desk: Desk) -> None:
+    conversation = desk.escalated("a", assignee="wang")
+    answer = desk.client("zhang").post(f"/api/conversations/{conversation}/transfer",
+                                       json={"to_team_id": team_id(desk, "Experts")})
+    assert answer.status_code == 200
+    assert (answer.json()["conversation"]["status"], answer.json()["conversation"]["assignee"]) == ("open", None)
+    late = desk.client("wang").post(f"/api/conversations/{conversation}/reply", json={"text": "还有"})
+    assert late.status_code == 409 and late.json()["owner"] == "Experts" and "Experts" in late.json()["message"]
+    assert desk.client("wang").post(f"/api/conversations/{conversation}/claim").status_code == 200
+
+
+@pytest.mark.parametrize("login, status", [("wang", 200), ("lee", 409), ("zhang", 200), ("eva", 409), ("ling", 200),
+                                           ("root", 200)])
+def test_who_passes_a_conversation_on(lite: Desk, login: str, status: int) -> None:
+    conversation = lite.escalated("a", assignee="wang")
+    path = f"/api/conversations/{conversation}/transfer"
+    client = lite.client(login)
+    assert client.get(path).status_code == (404 if status == 409 else 200)
+    answer = client.post(path, json={"to_team_id": team_id(lite, "Experts")})
+    assert answer.status_code == status, answer.text
+    if status == 409:
+        assert answer.json()["owner"] == "王敏" and not audit(lite, "transfer")
+
+
+@pytest.mark.parametrize("body, field", [
+    ({}, "to_agent_id"), ({"to_agent_id": 2, "to_team_id": 1}, "to_agent_id"), ({"to_agent_id": None}, "to_agent_id"),
+    ({"to_agent_id": 999}, "to_agent_id"), ({"to_team_id": 999}, "to_team_id"), ({"to_agent_id": 0}, "to_agent_id"),
+    ({"to_agent_id": -1}, "to_agent_id"), ({"to_agent_id": 2**63}, "to_agent_id"),
+    ({"to_agent_id": "2"}, "to_agent_id"), ({"to_team_id": 2**63 - 1}, "to_team_id"),
+    ({"to_team_id": True}, "to_team_id"), ({"to_team_id": 1.5}, "to_team_id"),
+    ({"to_agent_id": 2, "note": "x" * 1001}, "note"), ({"to_agent_id": 2, "note": None}, "note"),
+    ({"to_agent_id": 2, "assignee": 3}, "assignee")])
+def test_a_target_that_is_none_is_named(lite: Desk, body: dict[str, Any], field: str) -> None:
+    conversation = lite.escalated("a", assignee="wang")
+    answer = lite.client("wang").post(f"/api/conversations/{conversation}/transfer", json=body)
+    assert answer.status_code == 422 and answer.json()["field"] == field, answer.text
+    assert not audit(lite, "transfer")
+
+
+def test_what_the_bot_has_what_is_resolved_and_who_has_left_are_no_transfer(lite: Desk) -> None:
+    pending, _ = lite.says("b", "你好")
+    client, lee = lite.client("ling"), lite.agent("lee").id
+    refused = client.post(f"/api/conversations/{pending}/transfer", json={"to_agent_id": lee})
+    assert refused.status_code == 409 and refused.json()["owner"] is None
+    conversation = lite.escalated("a", assignee="wang")
+    with lite.store.write() as session:
+        session.get(SupportAgent, lee).active = False
+    gone = client.post(f"/api/conversations/{conversation}/transfer", json={"to_agent_id": lee})
+    assert gone.status_code == 422 and gone.json()["field"] == "to_agent_id"
+    assert lee not in {a["id"] for a in client.get(f"/api/conversations/{conversation}/transfer").json()["agents"]}
+    lite.client("wang").post(f"/api/conversations/{conversation}/resolve")
+    over = client.post(f"/api/conversations/{conversation}/transfer", json={"to_team_id": 1})
+    assert over.status_code == 409 and over.json()["error"] == "wrong_state"
+
+
+def test_a_grade_is_changed_with_a_reason_by_who_has_the_complaint_or_leads(desk: Desk) -> None:
+    conversation, ticket = complaint(desk, "a")
+    path = f"/api/conversations/{conversation}/tickets/{ticket}/grade"
+    wang = desk.client("wang")
+    body = {"grade": "complex", "reason": "两个部门 <script>"}
+    assert wang.post(path, json=body).status_code == 409  # the bot has it
+    wang.post(f"/api/conversations/{conversation}/takeover")
+    answer = wang.post(path, json=body)
+    assert answer.status_code == 200
+    assert (answer.json()["ticket"]["id"], answer.json()["ticket"]["grade"]) == (ticket, "complex")
+    assert answer.json()["conversation"]["version"] == 2
+    assert ("note", f"投诉 {answer.json()['ticket']['number']} 等级：普通 → 复杂。\n两个部门 <script>") in texts(
+        desk, conversation)
+    read = wang.get(f"/api/conversations/{conversation}").json()["tickets"]
+    assert [(t["id"], t["grade"]) for t in read] == [(ticket, "complex")]
+    for login, status in (("lee", 404), ("zhang", 200), ("ling", 200)):
+        assert desk.client(login).post(path, json={**body, "grade": "ordinary"}).status_code == status, login
+    (first, second) = audit(desk, "change_grade")
+    assert first.data == {"from": "ordinary", "to": "complex", "reason": "两个部门 <script>"}
+    assert second.actor_id == desk.agent("zhang").id
+    wang.post(f"/api/conversations/{conversation}/resolve")
+    assert wang.post(path, json=body).status_code == 409
+
+
+def test_a_complaint_raised_to_major_leaves_the_bot(lite: Desk) -> None:
+    conversation, ticket = complaint(lite, "a")
+    answer = lite.client("ling").post(f"/api/conversations/{conversation}/tickets/{ticket}/grade",
+                                      json={"grade": "major", "reason": "客户受伤"}).json()
+    assert (answer["conversation"]["owner"], answer["conversation"]["version"]) == ("human", 2)
+
+
+@pytest.mark.parametrize("body, field", [
+    ({"grade": "complex"}, "reason"), ({"grade": "complex", "reason": ""}, "reason"),
+    ({"grade": "complex", "reason": " \u200b\n"}, "reason"), ({"grade": "complex", "reason": "x" * 501}, "reason"),
+    ({"grade": "terrible", "reason": "x"}, "grade"), ({"reason": "x"}, "grade"),
+    ({"grade": None, "reason": "x"}, "grade"),
+    ({"grade": "complex", "reason": "x", "clock": 1}, "clock")])
+def test_a_grade_that_cannot_be_accepted_is_named(lite: Desk, body: dict[str, Any], field: str) -> None:
+    conversation, ticket = complaint(lite, "a")
+    answer = lite.client("ling").post(f"/api/conversations/{conversation}/tickets/{ticket}/grade", json=body)
+    assert answer.status_code == 422 and answer.json()["field"] == field, answer.text
+    assert not audit(lite, "change_grade")
+
+
+def test_only_a_complaint_of_this_conversation_has_a_grade(lite: Desk) -> None:
+    conversation, ticket = complaint(lite, "a")
+    handed_over = lite.escalated("b")
+    with lite.store.read() as session:
+        handoff_ticket = session.execute(select(Ticket.id).where(Ticket.kind == "handoff")).scalar_one()
+    client, body = lite.client("ling"), {"grade": "major", "reason": "x"}
+    for talk, number in ((handed_over, ticket), (handed_over, handoff_ticket), (conversation, 999), (999, ticket),
+                         *((conversation, hostile) for hostile in HOSTILE_IDS)):
+        assert client.post(f"/api/conversations/{talk}/tickets/{number}/grade", json=body).status_code == 404, number
+    assert lite.client().post(f"/api/conversations/{conversation}/tickets/{ticket}/grade", json=body).status_code == 401
+    assert not audit(lite, "change_grade")
+
+
+def test_a_proposal_goes_to_the_customer_once_and_is_told_once(desk: Desk) -> None:
+    conversation, ticket = complaint(desk, "a")
+    path = f"/api/conversations/{conversation}/tickets/{ticket}/proposal"
+    wang, body = desk.client("wang"), {"text": "退您 30 元 <script>", "idempotency_key": "0123456789abcdef"}
+    refused = wang.post(path, json=body)
+    assert refused.status_code == 409 and refused.json()["owner"] is None  # the bot has it
+    wang.post(f"/api/conversations/{conversation}/takeover")
+    first, again = wang.post(path, json=body), wang.post(path, json=body)
+    assert first.status_code == again.status_code == 201
+    assert first.json()["message"]["id"] == again.json()["message"]["id"]
+    assert (first.json()["ticket"]["id"], first.json()["ticket"]["stage"]) == (ticket, "proposal")
+    other = wang.post(path, json={"text": "或者退您 40 元"})
+    assert other.status_code == 201 and other.json()["ticket"]["stage"] == "proposal"
+    told = [text for direction, text in texts(desk, conversation) if direction == "outgoing"]
+    assert told.count(body["text"]) == told.count("或者退您 40 元") == 1
+    assert sum("已有处理方案" in text for text in told) == 1
+    assert [entry.object_id for entry in audit(desk, "propose_solution")] == [str(ticket)]
+    assert wang.post(path, json={**body, "text": "不同"}).status_code == 422
+    refused = desk.client("lee").post(path, json={"text": "x"})
+    assert refused.status_code == 409 and refused.json()["owner"] == "王敏"
+    wang.post(f"/api/conversations/{conversation}/resolve")
+    before = texts(desk, conversation)
+    assert wang.post(path, json={"text": "还有"}).status_code == 409
+    assert texts(desk, conversation) == before, "what is refused sends nothing"
+
+
+@pytest.mark.parametrize("body, field", [
+    ({}, "text"), ({"text": ""}, "text"), ({"text": " \u200b\n"}, "text"), ({"text": "x" * 4001}, "text"),
+    ({"text": None}, "text"), ({"text": "x", "idempotency_key": "short"}, "idempotency_key"),
+    ({"text": "x", "stage": "proposal"}, "stage")])
+def test_a_proposal_that_cannot_be_accepted_is_named(lite: Desk, body: dict[str, Any], field: str) -> None:
+    conversation, ticket = complaint(lite, "a")
+    client = lite.client("wang")
+    client.post(f"/api/conversations/{conversation}/takeover")
+    answer = client.post(f"/api/conversations/{conversation}/tickets/{ticket}/proposal", json=body)
+    assert answer.status_code == 422 and answer.json()["field"] == field, answer.text
+    assert not audit(lite, "propose_solution")
+
+
+def test_only_a_complaint_of_this_conversation_gets_a_proposal(lite: Desk) -> None:
+    conversation, ticket = complaint(lite, "a")
+    handed_over = lite.escalated("b", assignee="ling")
+    with lite.store.read() as session:
+        handoff_ticket = session.execute(select(Ticket.id).where(Ticket.kind == "handoff")).scalar_one()
+    client, before = lite.client("ling"), texts(lite, handed_over)
+    client.post(f"/api/conversations/{conversation}/takeover")
+    for talk, number in ((handed_over, ticket), (handed_over, handoff_ticket), (conversation, 999), (999, ticket),
+                         *((conversation, hostile) for hostile in HOSTILE_IDS)):
+        answer = client.post(f"/api/conversations/{talk}/tickets/{number}/proposal", json={"text": "x"})
+        assert answer.status_code in (404, 405), number
+    assert texts(lite, handed_over) == before and not audit(lite, "propose_solution")

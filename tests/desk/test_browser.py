@@ -15,6 +15,9 @@ from playwright.sync_api import expect, sync_playwright
 
 from crm_store.database import Store
 from crm_store.live import watch_store
+from crm_store.models import Message, Notification, Ticket
+from crm_store.services.complaints import file_complaint
+from crm_store.services.sla import tick
 from tests.conftest import find_program, free_port, require
 from tests.desk.conftest import PASSWORD, Clock, Desk, make_desk, open_shop
 from tests.desk.test_suggestions import read_cases, save, solved
@@ -147,6 +150,195 @@ def test_what_the_customer_writes_appears_while_a_draft_is_kept(served: Served) 
     page.click(f"#item-{conversation}")
     page.wait_for_selector(f'#conversation-head[data-conversation="{conversation}"]')
     assert page.input_value("#text") == "a draft in the making"
+    page.reload()
+    expect(page.locator("#text")).to_have_value("a draft in the making")
+    page.keyboard.press("r")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".m.out.agent >> text=a draft in the making")
+    page.reload()
+    expect(page.locator("#text")).to_have_value("")
+    assert not served.complaints
+
+
+def test_three_agents_see_each_other_and_one_of_two_who_claim_at_once_gets_it(served: Served) -> None:
+    conversation = served.desk.escalated("a", "你好")
+    path = f"/desk?conversation={conversation}"
+    lee, wang, zhang = (served.page(login, path) for login in ("lee", "wang", "zhang"))
+    expect(zhang.locator("#presence")).to_contain_text("王敏")
+    expect(zhang.locator("#presence")).to_contain_text("Lee Park")
+    lee.fill("#text", "Hello")
+    expect(wang.locator("#presence")).to_contain_text("Lee Park 正在输入…")
+    for page in (lee, wang):
+        page.evaluate("setTimeout(() => document.querySelector('[data-action=claim]').click(), 400)")
+    zhang.wait_for_selector('#conversation-head[data-standing="other"]')
+    owner = zhang.inner_text("#conversation-head .chip.status")
+    winner, loser = (lee, wang) if owner == "Lee Park" else (wang, lee)
+    expect(winner.locator('#conversation-head[data-standing="mine"]')).to_be_visible()
+    expect(loser.locator("#conversation .nothing")).to_contain_text(owner)
+    expect(loser.locator(".toast.problem")).to_contain_text(owner)
+    expect(loser.locator(f"#item-{conversation}")).to_have_count(0)
+    assert "conversation=" not in loser.url
+    winner.goto(served.base + "/desk")
+    expect(zhang.locator("#presence")).to_be_hidden()
+    assert [said for said in served.complaints if "409" not in said and "404" not in said] == []
+
+
+def test_what_is_passed_on_arrives_at_the_colleague_and_is_graded_there(served: Served) -> None:
+    desk = served.desk
+    conversation = desk.escalated("a", "杯子碎了", customer_id=desk.customer("李雷"), assignee="lee")
+    with desk.store.write() as session:
+        file_complaint(session, conversation_id=conversation, message_id=None, what="杯子碎了", wish=None,
+                       now=desk.clock())
+    wang, lee = served.page("wang"), served.page("lee", f"/desk?conversation={conversation}")
+    desk.clock.move(minutes=1)
+    lee.keyboard.press("t")
+    expect(lee.locator("#transfer-find")).to_be_focused()
+    lee.keyboard.type("王")
+    expect(lee.locator(".target:visible")).to_have_count(1)
+    lee.check(".target:visible input")
+    lee.fill('#ask-transfer [name="note"]', "he wants a new cup")
+    lee.click("#ask-transfer .primary")
+    expect(lee.locator('#conversation-head[data-standing="other"]')).to_be_visible()  # the keeper still sees it
+    wang.wait_for_selector(f"#item-{conversation}")
+    expect(wang.locator(".toast.notice")).not_to_have_count(0)
+    wang.click(f"#item-{conversation}")
+    expect(wang.locator(".m.note").last).to_contain_text("he wants a new cup")
+    desk.clock.move(minutes=1)
+    wang.keyboard.press("g")
+    wang.check('#ask-grade [value="complex"]')
+    wang.click("#ask-grade .primary")
+    expect(wang.locator("#ask-grade")).to_be_visible()  # it asks why
+    wang.fill('#ask-grade [name="reason"]', "第二次了")
+    wang.click("#ask-grade .primary")
+    expect(wang.locator("#conversation-head .chip.complex")).to_be_visible()
+    expect(lee.locator("#conversation-head .chip.complex")).to_be_visible()
+    assert not served.complaints
+
+
+def test_a_breach_moves_the_ticket_up_and_what_was_snoozed_wakes(served: Served) -> None:
+    desk = served.desk
+    late = desk.escalated("a", "你好", assignee="lee")
+    lee, zhang = served.page("lee"), served.page("zhang")
+    desk.clock.move(minutes=16)
+    with desk.store.write() as session:
+        assert tick(session, desk.clock())
+    for page in (lee, zhang):
+        expect(page.locator('.toast.notice[data-kind="sla_breached"]')).to_be_visible()
+    with desk.store.read() as session:
+        assert {ticket.level for ticket in session.query(Ticket)} == {"experts"}
+    lee.click(f"#item-{late}")
+    expect(lee.locator("#thread .event.breached")).to_be_visible()
+    expect(lee.locator('.toast.notice[data-kind="sla_breached"]')).to_have_count(0)
+    desk.clock.move(minutes=1)
+    assert desk.client("lee").post(f"/api/conversations/{late}/reply", json={"text": "Sorry!"}).status_code == 201
+    lee.reload()  # its clock is the server's again
+    lee.keyboard.press("s")
+    lee.check('#ask-snooze [value="at"]')
+    lee.fill("#snooze-time", "2020-01-01T09:00")
+    lee.click("#ask-snooze .primary")
+    expect(lee.locator("#snooze-wrong")).not_to_be_empty()
+    lee.check('#ask-snooze [value="tomorrow"]')
+    lee.click("#ask-snooze .primary")
+    expect(lee.locator("#conversation-head .wakes")).to_have_text("Snoozed until 19 Nov 09:00")
+    expect(lee.locator(f"#item-{late}")).to_have_count(0)
+    lee.keyboard.press("4")
+    expect(lee.locator(f"#item-{late} .wakes")).to_be_visible()
+    desk.clock.move(seconds=5)
+    lee.keyboard.press("w")
+    expect(lee.locator("#conversation-head .wakes")).to_have_count(0)
+    lee.keyboard.press("s")
+    lee.check('#ask-snooze [value="hour"]')
+    lee.click("#ask-snooze .primary")
+    expect(lee.locator("#conversation-head .wakes")).to_be_visible()
+    lee.keyboard.press("2")
+    expect(lee.locator(f"#item-{late}")).to_have_count(0)
+    desk.clock.move(minutes=62)
+    with desk.store.write() as session:
+        assert tick(session, desk.clock())
+    expect(lee.locator("#conversation-head .wakes")).to_have_count(0)
+    expect(lee.locator(f"#item-{late}")).to_be_visible()
+    assert not served.complaints
+
+
+def test_a_reply_is_sent_once_however_often_it_is_tried(served: Served) -> None:
+    desk = served.desk
+    conversation = desk.escalated("a", "你好", assignee="lee")
+    page = served.page("lee", f"/desk?conversation={conversation}")
+    path = f"**/api/conversations/{conversation}/reply"
+
+    def lose_the_answer(route: Any) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route(path, lose_the_answer)
+    page.fill("#text", "once")
+    page.click("#send")
+    expect(page.locator(".toast.problem")).to_be_visible()
+    expect(page.locator("#text")).to_have_value("once")
+    page.unroute(path)
+    page.dblclick("#send")
+    expect(page.locator("#text")).to_have_value("")
+    expect(page.locator(".m.out.agent")).to_have_count(1)
+    with desk.store.read() as session:
+        assert [message.text for message in session.query(Message).filter(Message.author == "agent")] == ["once"]
+
+
+def test_earlier_messages_load_while_what_is_read_stays(served: Served) -> None:
+    desk = served.desk
+    conversation, _ = desk.says("a", "第 0 句", reply=None)
+    with desk.store.write() as session:
+        first = session.query(Message).filter(Message.direction == "incoming").one()
+        session.bulk_save_objects([
+            Message(conversation_id=conversation, identity_id=first.identity_id, direction="incoming",
+                    author="customer", text=f"第 {count} 句", buttons=[], created_at=desk.clock(),
+                    handled_at=desk.clock()) for count in range(1, 200)])
+    desk.escalated("a", "最后一句", assignee="lee")
+    page = served.page("lee", f"/desk?conversation={conversation}")
+    assert page.locator("#thread > li.in").count() < 100
+    page.keyboard.press("h")
+    expect(page.locator("#thread > li.in")).to_have_count(160)
+    page.evaluate("document.getElementById('scroll').scrollTop = 0")  # there is more above: it loads by itself
+    expect(page.locator("#thread > li.in").first).to_contain_text("第 0 句")
+    expect(page.locator("#earlier")).to_have_count(0)
+    assert page.evaluate("document.getElementById('scroll').scrollTop") > 500
+    desk.clock.move(seconds=5)
+    desk.says("a", "还有一句", reply=None)
+    expect(page.locator("#new-below")).to_be_visible()
+    expect(page.locator("#thread > li.in")).to_have_count(202)
+    expect(page.locator("#announce")).to_contain_text("New message")
+    assert page.evaluate("[...document.querySelectorAll('[id]')].length == "
+                         "new Set([...document.querySelectorAll('[id]')].map((e) => e.id)).size"), "ids are unique"
+    assert not served.complaints
+
+
+def test_the_filter_stays_in_the_address_and_the_theme_in_the_browser(served: Served) -> None:
+    desk = served.desk
+    angry, asked = desk.escalated("a", "气死了"), desk.escalated("b", "转人工", reason="asked")
+    page = served.page("lee")
+    page.keyboard.press("f")
+    page.select_option("#filter-form [name=reason]", "asked")
+    expect(page.locator(f"#item-{angry}")).to_have_count(0)
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#conversation-head")
+    assert page.url.endswith(f"/desk?view=all&reason=asked&conversation={asked}")
+    page.reload()
+    expect(page.locator("#queue-list a.item")).to_have_count(1)
+    page.click("[data-clear]")
+    expect(page.locator("#queue-list a.item")).to_have_count(2)
+    assert page.url.endswith(f"/desk?view=all&conversation={asked}")
+    dark = "getComputedStyle(document.body).backgroundColor == 'rgb(22, 24, 23)'"
+    assert not page.evaluate(dark)
+    page.click(".menu summary")
+    page.click("[name=theme][value=dark]")
+    page.wait_for_selector("#live.on")
+    assert page.evaluate(dark) and page.url.endswith(f"conversation={asked}")
+    page.keyboard.press("?")
+    page.uncheck("#single-keys")
+    page.keyboard.press("Escape")
+    page.keyboard.press("n")
+    expect(page.locator("#text")).not_to_be_focused()
     assert not served.complaints
 
 
@@ -264,3 +456,44 @@ def test_a_suggested_article_is_inserted_and_a_solved_case_opened(served: Served
     expect(page.locator("#conversation-head")).to_have_attribute("data-conversation", str(before))
     expect(page.locator("#text")).to_be_visible()
     assert page.url.endswith(f"conversation={before}") and not served.complaints
+
+
+def test_a_proposal_is_written_by_key_kept_when_cancelled_and_sent(served: Served) -> None:
+    desk = served.desk
+    conversation = desk.escalated("a", "杯子碎了", customer_id=desk.customer("李雷"), assignee="wang")
+    with desk.store.write() as session:
+        file_complaint(session, conversation_id=conversation, message_id=None, what="杯子碎了", wish=None,
+                       now=desk.clock())
+    wang = served.page("wang", f"/desk?conversation={conversation}")
+    wang.fill("#text", "稍等")
+    wang.locator("#scroll").focus()
+    wang.keyboard.press("a")
+    wang.fill('#ask-propose [name="text"]', HOSTILE)
+    wang.keyboard.press("Escape")
+    expect(wang.locator("#ask-propose")).to_be_hidden()
+    expect(wang.locator("#scroll")).to_be_focused()
+    wang.keyboard.press("a")
+    expect(wang.locator('#ask-propose [name="text"]')).to_have_value(HOSTILE)
+    desk.clock.move(seconds=1)
+    wang.click("#ask-propose .primary")
+    expect(wang.locator(".m.out.agent .text").last).to_have_text(HOSTILE)
+    expect(wang.locator("[data-propose]")).to_have_count(0)
+    expect(wang.locator("#conversation-head .chip.ticket").last).to_contain_text("已出方案")
+    expect(wang.locator("#open-tickets")).to_contain_text("已出方案")
+    expect(wang.locator("#text")).to_have_value("稍等")
+    assert not served.complaints and wang.evaluate("window.owned") is None
+
+
+def test_a_notice_and_ones_load_show_without_a_look_at_the_page(served: Served) -> None:
+    desk = served.desk
+    conversation = desk.escalated("a")
+    wang = served.page("wang")
+    expect(wang.locator("#available")).to_contain_text("0/6")
+    with desk.store.write() as session:
+        session.add(Notification(agent_id=desk.agent("wang").id, kind="nobody_free", conversation_id=conversation,
+                                 created_at=desk.clock(), idempotency_key="told once"))
+    expect(wang.locator(".toast.notice")).to_have_count(1)
+    desk.clock.move(seconds=1)
+    wang.evaluate(f"fetch('/api/conversations/{conversation}/claim', {{method: 'POST'}})")
+    expect(wang.locator("#available")).to_contain_text("1/6")
+    assert not served.complaints

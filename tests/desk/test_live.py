@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from crm_store.live import QUEUE, watch_store
+from crm_store.models import Conversation, Ticket
 from crm_store.services.handoff import escalate_conversation
 from desk import stream
 from tests.desk.conftest import Desk
@@ -134,6 +136,49 @@ def test_the_stream_ends_with_the_session(lite: Desk, monkeypatch: pytest.Monkey
     run(test)
 
 
+def test_the_stream_of_a_busy_desk_ends_with_the_session_too(lite: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "CHECK_SECONDS", 0.05)
+
+    async def test() -> None:
+        async with streaming(lite, "wang") as opened:
+            assert (await opened.next())[0] == "ready"
+            lite.clock.move(hours=3)
+            until = asyncio.get_running_loop().time() + PATIENCE
+            name = ""
+            while name != "ended" and asyncio.get_running_loop().time() < until:  # there is never silence
+                lite.broadcast.publish(QUEUE, {})
+                name, _ = await opened.next()
+            assert name == "ended"
+            await asyncio.wait_for(opened.task, PATIENCE)
+
+    run(test)
+
+
+def test_who_lost_the_conversation_hears_of_it_no_more(lite: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "CHECK_SECONDS", 0.0)
+    conversation = lite.escalated("a", assignee="wang")
+    topic, said = f"conversation:{conversation}", {"kind": "message", "conversation_id": conversation}
+
+    async def test() -> None:
+        async with streaming(lite, "wang", f"conversation={conversation}") as opened:
+            assert (await opened.next())[0] == "ready"
+            lite.broadcast.publish(topic, said)
+            assert (await opened.next())[0] == "conversation"
+            await asyncio.to_thread(give_away)
+            lite.broadcast.publish(topic, said)
+            lite.broadcast.publish(QUEUE, {})
+            assert await opened.next() == ("queue", "{}")
+
+    def give_away() -> None:
+        with lite.store.write() as session:
+            found = session.get(Conversation, conversation)
+            found.assignee_id = lite.agent("eva").id
+            for ticket in session.execute(select(Ticket)).scalars():
+                ticket.keeper_id = None
+
+    run(test)
+
+
 def test_nobody_listens_to_what_they_may_not_see(lite: Desk) -> None:
     conversation = lite.escalated("a", assignee="wang")
 
@@ -144,5 +189,19 @@ def test_nobody_listens_to_what_they_may_not_see(lite: Desk) -> None:
             await opened.close()
         async with streaming(lite, "lee", f"conversation={conversation}") as opened:
             assert await opened.status == 404
+
+    run(test)
+
+
+def test_a_notice_is_told_to_its_agent_only(lite: Desk) -> None:
+    wang, lee = lite.agent("wang").id, lite.agent("lee").id
+
+    async def test() -> None:
+        async with streaming(lite, "wang") as opened:
+            assert (await opened.next())[0] == "ready"
+            lite.broadcast.publish(QUEUE, {"kind": "notice", "agent_ids": [lee]})
+            lite.broadcast.publish(QUEUE, {"kind": "state", "conversation_id": 1})
+            lite.broadcast.publish(QUEUE, {"kind": "notice", "agent_ids": [lee, wang]})
+            assert [await opened.next(), await opened.next()] == [("queue", "{}"), ("notice", "{}")]
 
     run(test)

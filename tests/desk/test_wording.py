@@ -14,6 +14,7 @@ from crm_store.models.tickets import CLOCK_STATES, GRADES, PROMISES, REASONS, TI
 from crm_store.queries.queue import VIEWS
 from crm_store.queries.thread import SHOWN_EVENTS
 from crm_store.rules.intents import INTENTS
+from crm_store.services.complaints import STAGES
 from desk import problems
 from desk.app import STATIC
 from desk.shapes import CAUSES
@@ -37,11 +38,22 @@ def test_every_word_is_there_in_both_languages_with_the_same_values(key: str) ->
 @pytest.mark.parametrize("prefix, values", [
     ("status", (*STATUSES, *TICKET_STATUSES)), ("delivery", DELIVERY_STATES), ("channel", CHANNELS),
     ("consent", CONSENT_PURPOSES), ("language", LANGUAGES), ("short", LANGUAGES), ("order", ORDER_STATUSES),
-    ("role", ROLES), ("grade", GRADES), ("promise", PROMISES), ("reason", REASONS), ("kind", TICKET_KINDS),
+    ("role", ROLES), ("grade", GRADES), ("stage", STAGES), ("promise", PROMISES), ("reason", REASONS),
+    ("kind", TICKET_KINDS),
     ("state", CLOCK_STATES), ("view", VIEWS), ("queue_empty", VIEWS), ("sla", SHOWN_EVENTS), ("cause", CAUSES),
     ("intent", INTENTS)])
 def test_there_is_a_word_for_every_stored_value(prefix: str, values: tuple[str, ...]) -> None:
     assert not [value for value in values if f"{prefix}_{value}" not in WORDS]
+
+
+def test_there_is_a_word_for_everything_in_the_audit_log() -> None:
+    sources = "\n".join(file.read_text(encoding="utf8") for package in ("crm_store", "desk", "gateway", "actions")
+                        for file in (STATIC.parent.parent / package).rglob("*.py"))
+    named = re.findall(r'\b(?:action|object_kind)="(\w+)"', sources)
+    for found in re.findall(r'(?:_audit|_record|record_change|_own|keep)\([\w, ]*?"(\w+)"(?:, "(\w+)")?', sources):
+        named += [name for name in found if name]
+    assert {"claim", "export_log", "sla_policy", "ticket"} <= set(named)
+    assert not {name for name in named if f"audit_{name}" not in WORDS}
 
 
 def test_there_is_a_word_for_every_refusal() -> None:
@@ -57,7 +69,8 @@ def test_scripts_and_templates_ask_for_words_that_exist_and_no_word_is_left_over
     assert asked <= set(WORDS)
     assert set(re.findall(r'\bsay\("(\w+)"', scripts)) <= set(FOR_SCRIPTS)
     built = re.compile(r"(status|delivery|channel|consent|language|short|order|role|grade|promise|reason|kind|state|"
-                       r"view|queue_empty|sla|cause|mood|valence|author|error|notice|key|hand_back|take_over|intent)_")
+                       r"view|queue_empty|sla|cause|mood|valence|author|error|notice|key|hand_back|take_over|intent|audit|stage|"
+                       r"stage)_")
     everywhere = scripts + templates + "".join(
         file.read_text(encoding="utf8") for file in STATIC.parent.glob("*.py") if file.name != "wording.py")
     assert not [key for key in WORDS if key not in everywhere and not built.match(key)]
