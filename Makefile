@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 BOOTSTRAP := $(or $(shell command -v python3 || command -v python),no-python)
 export PYTHONPATH := .
 .DEFAULT_GOAL := help
-.PHONY: help install dev run test lint types train eval bench reset lock train-encoder
+.PHONY: help install dev run run-telegram-double test lint types train eval bench reset lock train-encoder
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -18,6 +18,9 @@ dev:
 
 run: install ## Start the whole desk on this machine and print where to go
 	@$(PYTHON) -W ignore -m warmline run
+
+run-telegram-double: install ## Start the whole desk with a phone beside it: Telegram without Telegram
+	@$(PYTHON) -W ignore -m bench.telegram_double
 
 test: dev ## Run every test (T=path or T="-k word" runs a part)
 	@$(PYTHON) -W ignore -m pytest $(T)

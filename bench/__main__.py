@@ -1,5 +1,7 @@
 """`make bench`: Warmline's whole path beside stock Rasa; prints a table with the ratios and writes results/bench.json.
 
+After it come the SLA clocks at size (`python -m bench.clocks` runs them alone).
+
 Both answer the same messages, one server running at a time: start-up, memory, p50 and p95 a turn with one customer,
 turns a second with twenty, and the turn time late in one long conversation. A customer has at most ten turns, except in
 the long conversation. Warmline answers linked customers of the demo shop through its HTTP channel: store, NLU, anger,
@@ -27,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
 
-from bench import stock
+from bench import clocks, search, stock
 from bench.messages import MESSAGES
 from bench.processes import Started, answers, free_ports
 from crm_store.database import Store
@@ -167,8 +169,14 @@ def main() -> None:
                            help="epochs stock Rasa is trained for, which its speed and memory do not depend on; "
                                 "0 for its own 100, which take hours")
     arguments.add_argument("--database-url", help="a PostgreSQL database for Warmline instead of SQLite")
+    arguments.add_argument("--search", type=int, metavar="MESSAGES",
+                           help="measure the search of a log of so many messages instead, beside LIKE")
     asked = arguments.parse_args()
     RESULTS.mkdir(exist_ok=True)
+    if asked.search:
+        figures = search.run(asked.search, asked.database_url)
+        (RESULTS / "search.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False))
+        return
     with tempfile.TemporaryDirectory(prefix="warmline-bench-") as folder:
         ours = asyncio.run(measure_warmline(Path(folder), asked.turns, (10, 100, 1000), asked.database_url))
     theirs = asyncio.run(measure_stock(RESULTS / "stock", asked.turns, tuple(asked.stock_marks),
@@ -182,6 +190,7 @@ def main() -> None:
     Console().print(table)
     (RESULTS / "bench.json").write_text(json.dumps({"stock": theirs, "warmline": ours, "rows": rows}, indent=2))
     print(f"written: {RESULTS / 'bench.json'}")
+    clocks.run()
 
 
 if __name__ == "__main__":

@@ -324,6 +324,7 @@ def understood(parse_data: dict[str, Any]) -> dict[str, Any]:
     return {
         "intent": intent.get("name"),
         "confidence": round(float(intent.get("confidence") or 0.0), 4),
+        "ranking": [row["name"] for row in (parse_data.get("intent_ranking") or [])[:RANKING_KEPT]],
         "language": parse_data.get("language"),
         "sentiment": parse_data.get("sentiment"),
         "entities": [{key: entity[key] for key in ("entity", "value", "start", "end") if key in entity}

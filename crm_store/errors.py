@@ -51,16 +51,16 @@ class OutOfStock(CrmError):
     """The reward is out of stock."""
 
 
+class KeyReused(CrmError):
+    """The idempotency key names something else already."""
+
+
 class TierTooLow(CrmError):
     """The reward is kept for a higher tier."""
 
 
 class EmptyCalendar(CrmError):
     """The business calendar has no working time."""
-
-
-class InvalidCode(CrmError):
-    """The one-time code is wrong, used or expired."""
 
 
 class TooManyAttempts(CrmError):

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 SENTENCES: dict[str, dict[str, str]] = {
     "coming_by": {
@@ -77,14 +77,47 @@ SENTENCES: dict[str, dict[str, str]] = {
         "zh": "您的投诉 {number} 已处理完毕。",
         "en": "Your complaint {number} has been resolved.",
     },
+    "late_first_response": {
+        "zh": "抱歉，我们没能在约定的{due}前联系您（工单 {number}）。",
+        "en": "I am sorry: we did not get back to you by {due} as promised (ticket {number}).",
+    },
+    "late_resolution": {
+        "zh": "抱歉，我们没能在约定的{due}前解决您的问题（工单 {number}）。",
+        "en": "I am sorry: we did not solve this by {due} as promised (ticket {number}).",
+    },
+    "raised_to_front_line": {"zh": "我们正在催办。", "en": "We are chasing it up."},
+    "raised_to_experts": {"zh": "工单已升级到我们的专家组。", "en": "Our expert team has it now."},
+    "raised_to_management": {"zh": "工单已升级到我们的管理层。", "en": "Our management has it now."},
+    "next_by": {"zh": "最迟{by}前给您解决。", "en": "It is to be solved by {by} at the latest."},
+    "next_soon": {"zh": "同事会尽快联系您。", "en": "A colleague will be in touch as soon as possible."},
     "note_handover": {"zh": "转人工：{reason}。\n{summary}", "en": "Handed over: {reason}.\n{summary}"},
     "note_take_over": {"zh": "{name} 接管了对话。", "en": "{name} took over the conversation."},
+    "note_transfer": {"zh": "{name} 转给 {to}。", "en": "{name} passed this on to {to}."},
+    "note_transfer_waits": {"zh": "{name} 转给 {to}，等待认领。",
+                            "en": "{name} passed this on to {to}; nobody has it yet."},
+    "note_grade": {"zh": "投诉 {number} 等级：{before} → {after}。", "en": "Complaint {number}: {before} → {after}."},
+    "grade_ordinary": {"zh": "普通", "en": "ordinary"},
+    "grade_complex": {"zh": "复杂", "en": "complex"},
+    "grade_major": {"zh": "重大", "en": "major"},
     "note_low_rating": {"zh": "客户评分 {score}，重新打开。", "en": "Rated {score} by the customer; reopened."},
     "reason_asked": {"zh": "客户要求人工", "en": "the customer asked for a person"},
     "reason_anger": {"zh": "客户情绪激动", "en": "the customer is angry"},
     "reason_major_complaint": {"zh": "重大投诉", "en": "major complaint"},
     "reason_stuck": {"zh": "机器人没能解决", "en": "the bot got stuck"},
     "reason_system": {"zh": "系统故障", "en": "a system failure"},
+    "note_unreachable": {"zh": "客户停用了我们的机器人，消息送不到他们那里；他们再次发来消息后恢复。",
+                         "en": "The customer has blocked our bot: nothing reaches them until they write again."},
+    "note_undelivered": {"zh": "消息没有送达：{reason}。「{text}」", "en": "Not delivered: {reason}. “{text}”"},
+    "undelivered_unknown": {"zh": "两次都没有收到渠道的确认，客户可能已经看到",
+                            "en": "the channel confirmed neither of two attempts; the customer may have seen it"},
+    "undelivered_too_late": {"zh": "一天之内没能发出", "en": "it could not be sent within a day"},
+    "undelivered_refused": {"zh": "渠道拒收", "en": "the channel refused it"},
+    "undelivered_no_answer": {"zh": "渠道连接不上", "en": "the channel could not be reached"},
+    "undelivered_server_error": {"zh": "渠道的服务器出错", "en": "the channel's server failed"},
+    "undelivered_token_refused": {"zh": "渠道不接受机器人的令牌", "en": "the channel does not accept the bot's token"},
+    "undelivered_not_set_up": {"zh": "这个机器人没有设置", "en": "this bot is not set up"},
+    "undelivered_other": {"zh": "出现意外错误", "en": "something unforeseen went wrong"},
+    "note_edited": {"zh": "客户修改了消息，原文：「{text}」", "en": "The customer edited a message. It said: “{text}”"},
     "anger_of": {"zh": "（愤怒值 {anger:.2f}）", "en": " (anger {anger:.2f})"},
 }
 SORRY = {"anger": "sorry_angry", "major_complaint": "sorry_major", "stuck": "sorry_stuck", "system": "sorry_system"}
@@ -101,10 +134,16 @@ def say(sentence: str, language: str, **values: Any) -> str:
 
 
 def tell_time(at: datetime, now: datetime, time_zone: str, language: str) -> str:
-    """A time as people say it in ``time_zone``: the hour where it is today, with the day before it otherwise."""
-    zone = ZoneInfo(time_zone)
+    """A time as people say it in ``time_zone``: the hour where it is today, with the day before it otherwise.
+
+    Where there is no such zone the time is told in UTC, and says so.
+    """
+    try:
+        zone, suffix = ZoneInfo(time_zone), ""
+    except (ZoneInfoNotFoundError, ValueError, TypeError):
+        zone, suffix = ZoneInfo("UTC"), " UTC"
     local, today = at.astimezone(zone), now.astimezone(zone).date()
-    hour = f"{local:%H:%M}"
+    hour = f"{local:%H:%M}{suffix}"
     if local.date() == today:
         return f" {hour} " if language == "zh" else hour
     if language == "zh":

@@ -120,7 +120,8 @@ def _answer(body: Mapping[str, Any]) -> BotAnswer:
     return BotAnswer(replies, Understood(
         intent=told.get("intent"), confidence=told.get("confidence"), language=told.get("language"),
         anger=sentiment.get("anger"), valence=sentiment.get("valence"),
-        entities=tuple(told.get("entities") or ()), articles=tuple(told.get("articles") or ())))
+        entities=tuple(told.get("entities") or ()), articles=tuple(told.get("articles") or ()),
+        ranking=tuple(map(str, told.get("ranking") or ()))))
 
 
 def _text(value: Any) -> str:

@@ -73,10 +73,25 @@ def corrections(settings: Settings, _: argparse.Namespace | None = None) -> int:
     from warmline.training import CORRECTIONS
 
     store = Store(settings.database_url)
-    written = write_corrections(store, ROOT)
+    written = write_corrections(store, ROOT, now())
     store.close()
     print(f"{written.intents} intents and {written.moods} moods are in {CORRECTIONS}; {written.held_out} were left "
           "out, because they are measured on. `make train` learns the intents, `make train-encoder` both.")
+    return 0
+
+
+def nightly(settings: Settings, _: argparse.Namespace | None = None) -> int:
+    """Do the nightly job now, whether or not it was done today."""
+    from crm_store.database import Store
+    from crm_store.services.nightly import run_nightly
+
+    store = Store(settings.database_url)
+    counts = run_nightly(store, now, again=True)
+    store.close()
+    if counts is None:
+        raise CommandFailed("the nightly job is under way in another process")
+    for name, count in counts.items():
+        print(f"{name.replace('_', ' ')}: {count}")
     return 0
 
 
@@ -119,7 +134,8 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
 def show_settings(settings: Settings, _: argparse.Namespace) -> int:
     """List the settings."""
     for f in fields(Settings):
-        value = "(not shown)" if f.name.upper() in GENERATED or "password" in f.name else getattr(settings, f.name)
+        secret = f.name.upper() in GENERATED or f.name.endswith(("password", "token"))
+        value = "(not shown)" if secret else getattr(settings, f.name)
         print(f"{PREFIX}{f.name.upper()}={value}\n    {f.metadata['description']}")
     return 0
 
@@ -136,6 +152,13 @@ def link(settings: Settings, asked: argparse.Namespace) -> int:
         raise CommandFailed(f"there is no customer {asked.customer}")
     print(address)
     return 0
+
+
+def telegram(settings: Settings, asked: argparse.Namespace) -> int:
+    """Tell Telegram how updates come in, or say how they do."""
+    from warmline.telegram import set_up_telegram
+
+    return set_up_telegram(settings, asked.what)
 
 
 def reset(settings: Settings, _: argparse.Namespace) -> int:
@@ -163,5 +186,7 @@ def _first_line(error: Exception) -> str:
 COMMANDS: Mapping[str, Callable[[Settings, argparse.Namespace], int]] = {
     "run": run, "prepare": prepare, "migrate": migrate, "demo": demo, "train": train, "embed": embed,
     "corrections": corrections, "bot": bot,
+    "nightly": nightly,
     "actions": actions, "service": service, "settings": show_settings, "reset": reset, "link": link,
+    "telegram": telegram,
 }

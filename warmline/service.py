@@ -4,6 +4,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,11 +19,20 @@ from desk.app import DeskDeps, mount_desk
 from gateway.app import GatewayDeps, mount_gateway
 from gateway.bot_client import BotClient
 from gateway.clock import run_clock
+from gateway.dispatch import Dispatcher
+from gateway.nightly import run_nightly_job
+from gateway.notifier import Adapter, Notifier
+from gateway.notify_email import EmailAdapter, MailServer
+from gateway.notify_webhook import WebhookAdapter
 from warmline import __version__
 from warmline.clock import now
+from warmline.corrections import training_examples
 from warmline.health import Health
 from warmline.logs import set_up_logs
-from warmline.settings import Settings
+from warmline.settings import ROOT, Settings
+
+if TYPE_CHECKING:
+    from gateway.telegram import Telegram
 
 
 def make_app(settings: Settings, store: Store) -> FastAPI:
@@ -35,14 +46,21 @@ def make_app(settings: Settings, store: Store) -> FastAPI:
         bot_timeout=settings.bot_timeout, dispatch_workers=settings.dispatch_workers,
         secure_cookies=settings.secure_cookies, trusted_proxy=settings.trusted_proxy)
     desk_deps = DeskDeps(store=store, broadcast=broadcast, nudge=nudge.set, clock=now,
-                         secure_cookies=settings.secure_cookies, trusted_proxy=settings.trusted_proxy)
+                         secure_cookies=settings.secure_cookies, trusted_proxy=settings.trusted_proxy,
+                         mail=bool(settings.smtp_host),
+                         examples=lambda: training_examples(store, ROOT).files)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loops = [asyncio.create_task(loop, name=name) for name, loop in (
             ("dispatch", dispatcher.run()),
             ("watch", watch_store(store, broadcast, nudge)),
-            ("clock", run_clock(gateway_deps, settings.clock_interval)))]
+            ("clock", run_clock(gateway_deps, settings.clock_interval)),
+            ("nightly", run_nightly_job(gateway_deps)),
+            ("notices", notifier.run()))]
+        if telegram is not None:
+            polling = settings.telegram_mode == "polling"
+            loops.append(asyncio.create_task(telegram.run(polling=polling), name="telegram"))
         try:
             yield
         finally:
@@ -55,6 +73,10 @@ def make_app(settings: Settings, store: Store) -> FastAPI:
                   lifespan=lifespan)
     app.router.routes.extend(health.routes())
     dispatcher = mount_gateway(app, gateway_deps)
+    telegram = telegram_channel(settings, gateway_deps, dispatcher)
+    if telegram is not None:
+        app.include_router(telegram.router())
+    notifier = Notifier(gateway_deps, notice_adapters(settings), timedelta(seconds=settings.mail_delay))
     mount_desk(app, desk_deps)
 
     @app.get("/metrics", include_in_schema=False)
@@ -62,6 +84,27 @@ def make_app(settings: Settings, store: Store) -> FastAPI:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+def telegram_channel(settings: Settings, deps: GatewayDeps, dispatcher: Dispatcher) -> Telegram | None:
+    """The Telegram channel; its library is loaded only where there is a bot."""
+    if not settings.telegram_tokens:
+        return None
+    from gateway.telegram import Telegram
+    from gateway.telegram_client import TelegramBotClient
+
+    bots = [TelegramBotClient(token, settings.telegram_api) for token in settings.telegram_tokens]
+    return Telegram(deps, dispatcher, bots, settings.telegram_secret)
+
+
+def notice_adapters(settings: Settings) -> dict[str, Adapter]:
+    """The ways of telling people beside the desk that are set up."""
+    adapters: dict[str, Adapter] = {"webhook": WebhookAdapter(allow_private=settings.webhook_private)}
+    if settings.smtp_host:
+        adapters["email"] = EmailAdapter(MailServer(
+            host=settings.smtp_host, port=settings.smtp_port, user=settings.smtp_user, password=settings.smtp_password,
+            starttls=settings.smtp_starttls, sender=settings.mail_from, public_url=settings.link_url))
+    return adapters
 
 
 def run_service(settings: Settings) -> int:

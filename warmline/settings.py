@@ -6,9 +6,11 @@ Every setting is a field of :class:`Settings`; its description is shown by ``pyt
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from dotenv import dotenv_values
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "WARMLINE_"
-GENERATED = ("SECRET", "HTTP_TOKEN", "BOT_TOKEN")
+GENERATED = ("SECRET", "HTTP_TOKEN", "BOT_TOKEN", "TELEGRAM_SECRET")
 ADVISED_SECRET_LENGTH = 16
 
 
@@ -41,6 +43,11 @@ class Settings:
     secret: str = setting("", "Signs visitors' and customers' tokens; made and kept in var/secrets.env when empty")
     http_token: str = setting("", "Bearer token of the HTTP channel; made and kept in var/secrets.env when empty")
     bot_token: str = setting("", "Token of the dialogue engine's API; made and kept in var/secrets.env when empty")
+    telegram_token: str = setting("", "Tokens of the shop's Telegram bots, separated by commas; no Telegram when empty")
+    telegram_mode: str = setting("polling", "How Telegram's updates come in: polling or webhook")
+    telegram_api: str = setting("https://api.telegram.org", "Base URL of the Telegram Bot API")
+    telegram_secret: str = setting(
+        "", "Makes the secret tokens of Telegram's webhooks; made and kept in var/secrets.env when empty")
     data_folder: Path = setting(Path("var"), "Where the database, secrets and outbox are kept")
     demo: bool = setting(True, "Load the demo shop into an empty store")
     demo_password: str = setting("warmline", "Password of the demo shop's six logins")
@@ -51,6 +58,15 @@ class Settings:
     bot_timeout: float = setting(10.0, "Seconds to wait for the dialogue engine before a message is answered later")
     dispatch_workers: int = setting(16, "Conversations handed to the dialogue engine at once")
     clock_interval: float = setting(5.0, "Seconds between two looks at the SLA clocks")
+    public_url: str = setting("", "Where browsers reach the service, such as https://desk.example.com; for links")
+    smtp_host: str = setting("", "Mail server for notices to agents; no e-mail is sent when empty")
+    smtp_port: int = setting(587, "Port of the mail server; 465 speaks TLS from the first byte")
+    smtp_user: str = setting("", "Who logs in to the mail server; nobody when empty")
+    smtp_password: str = setting("", "Password at the mail server")
+    smtp_starttls: bool = setting(True, "Turn to TLS before anything is sent; a server that cannot is not used")
+    mail_from: str = setting("", "Sender of mails, such as Warmline <desk@example.com>; needed with a mail server")
+    mail_delay: float = setting(60.0, "Seconds an agent has to see a notice at the desk before it is sent by e-mail")
+    webhook_private: bool = setting(False, "Let webhooks reach private networks and this machine itself")
     redis_url: str = setting("", "Redis for the dialogue engine's locks when it runs with several workers")
     bot_workers: int = setting(1, "Worker processes of the dialogue engine; more than one needs WARMLINE_REDIS_URL")
     log_level: str = setting("INFO", "DEBUG, INFO, WARNING or ERROR")
@@ -69,6 +85,16 @@ class Settings:
     def service_url(self) -> str:
         """Base URL of the service as seen from this machine."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def link_url(self) -> str:
+        """Base URL of links that people follow."""
+        return self.public_url.rstrip("/") or f"http://localhost:{self.port}"
+
+    @property
+    def telegram_tokens(self) -> list[str]:
+        """The token of each Telegram bot."""
+        return [token.strip() for token in self.telegram_token.split(",") if token.strip()]
 
     @property
     def weak_secrets(self) -> list[str]:
@@ -151,7 +177,7 @@ def _fill_secrets(values: dict[str, Any], path: Path) -> None:
 def _check(settings: Settings) -> None:
     if not settings.database_url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg2://")):
         raise BadSetting(f"{PREFIX}DATABASE_URL must begin with sqlite:/// or postgresql://")
-    for name in ("port", "bot_port", "actions_port"):
+    for name in ("port", "bot_port", "actions_port", "smtp_port"):
         if not 1 <= getattr(settings, name) <= 65535:
             raise BadSetting(f"{PREFIX}{name.upper()} must be a port, 1 to 65535")
     ports = [settings.port, settings.bot_port, settings.actions_port]
@@ -163,7 +189,28 @@ def _check(settings: Settings) -> None:
     for name in ("bot_timeout", "clock_interval"):
         if not getattr(settings, name) > 0:
             raise BadSetting(f"{PREFIX}{name.upper()} must be above 0")
+    if not settings.mail_delay >= 0:
+        raise BadSetting(f"{PREFIX}MAIL_DELAY must be 0 or more")
+    if settings.public_url and not re.fullmatch(r"https?://[!-~]+", settings.public_url):
+        raise BadSetting(f"{PREFIX}PUBLIC_URL must begin with http:// or https://")
+    if settings.smtp_host and not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", parseaddr(settings.mail_from)[1]):
+        raise BadSetting(f"{PREFIX}MAIL_FROM must be an e-mail address where {PREFIX}SMTP_HOST is set")
+    _check_telegram(settings)
     if settings.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise BadSetting(f"{PREFIX}LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")
     if settings.bot_workers > 1 and not settings.redis_url:
         raise BadSetting(f"{PREFIX}BOT_WORKERS above 1 needs {PREFIX}REDIS_URL, where the workers share their locks")
+
+
+def _check_telegram(settings: Settings) -> None:
+    tokens = settings.telegram_tokens
+    if not all(re.fullmatch(r"[1-9][0-9]{0,14}:[A-Za-z0-9_-]{10,}", token) for token in tokens):
+        raise BadSetting(f"{PREFIX}TELEGRAM_TOKEN must be tokens as @BotFather gives them, separated by commas")
+    if len({token.partition(":")[0] for token in tokens}) < len(tokens):
+        raise BadSetting(f"{PREFIX}TELEGRAM_TOKEN names a bot twice")
+    if settings.telegram_mode not in ("polling", "webhook"):
+        raise BadSetting(f"{PREFIX}TELEGRAM_MODE must be polling or webhook")
+    if not re.fullmatch(r"https?://[!-~]+", settings.telegram_api):
+        raise BadSetting(f"{PREFIX}TELEGRAM_API must begin with http:// or https://")
+    if tokens and settings.telegram_mode == "webhook" and not settings.public_url:
+        raise BadSetting(f"{PREFIX}TELEGRAM_MODE=webhook needs {PREFIX}PUBLIC_URL, where Telegram reaches the service")

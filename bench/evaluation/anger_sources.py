@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.evaluation.held_out import LANGUAGES, ROOT, letters_and_digits, read_records
+from bench.evaluation.held_out import LANGUAGES, ROOT, read_records
+from bot.nlu.script import letters_and_digits
 from bot.training.encoder_data import Shares, gather
 
 SEED = 7

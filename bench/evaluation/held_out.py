@@ -9,8 +9,6 @@ from typing import Any, Protocol, TypeVar
 
 import yaml
 
-from bot.nlu.script import fold
-
 ROOT = Path(__file__).resolve().parents[2]
 LANGUAGES = ("zh", "en")
 
@@ -66,11 +64,3 @@ def by_language(items: Sequence[Item]) -> Iterator[tuple[str, list[Item]]]:
         if chosen:
             yield language, chosen
     yield "all", list(items)
-
-
-def letters_and_digits(text: str) -> str:
-    """What is left of a text to tell whether two are the same: no case, script variant, blank or sign counts.
-
-    A text without a letter or a digit is all that it is.
-    """
-    return "".join(sign for sign in fold(text) if sign.isalnum()) or text.strip()

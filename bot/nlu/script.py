@@ -74,6 +74,14 @@ def fold(text: str) -> str:
     return text.translate(_FOLDED)
 
 
+def letters_and_digits(text: str) -> str:
+    """What is left of a text to tell whether two are the same: no case, script variant, blank or sign counts.
+
+    A text without a letter or a digit is all that it is.
+    """
+    return "".join(sign for sign in fold(text) if sign.isalnum()) or text.strip()
+
+
 def detect_language(text: str, hint: str | None = None) -> str:
     """The language to answer ``text`` in.
 

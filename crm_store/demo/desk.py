@@ -49,6 +49,8 @@ POLICIES: tuple[tuple[Any, ...], ...] = (
     ("普通投诉 / Ordinary", "complaint", "ordinary", None, 2 * HOUR, 2 * HOUR, 24 * HOUR, 48 * HOUR),
     ("铂金 · 转人工 / Platinum, live handoff", "handoff", None, "platinum", 450, 15 * MINUTE, 24 * HOUR, None),
     ("转人工 / Live handoff", "handoff", None, None, 15 * MINUTE, 15 * MINUTE, 24 * HOUR, None),
+    ("铂金 · 申请 / Platinum, request", "request", None, "platinum", 2 * HOUR, 2 * HOUR, 24 * HOUR, None),
+    ("申请 / Request", "request", None, None, 4 * HOUR, 2 * HOUR, 24 * HOUR, None),
 )
 EMOTIONS = {"angry": ("生气", "angry"), "sad": ("失望", "disappointed"), "worried": ("着急", "worried"),
             "watch": ("不满", "unhappy")}

@@ -250,7 +250,7 @@ class _Stage:
             order_number=self._order_number(story), loss_fen=complaint["loss_fen"], now=at)
         if GRADES.index(complaint["grade"]) > GRADES.index(ticket.grade):
             lead = self.session.execute(sa.select(SupportAgent).where(SupportAgent.role == "lead")).scalars().first()
-            complaint_services.change_grade(self.session, ticket.id, lead, complaint["grade"], said.RAISED, at)
+            complaint_services.change_grade(self.session, talk, ticket.id, lead, complaint["grade"], said.RAISED, at)
         if ticket.grade == "major":
             handoff.escalate_conversation(self.session, conversation_id=talk, reason="major_complaint", now=at,
                                           message_id=message.id, anger=0.7, ticket=ticket, language=language)

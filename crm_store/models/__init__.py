@@ -2,12 +2,19 @@
 from crm_store.models.base import Base
 from crm_store.models.cases import Case
 from crm_store.models.conversations import Conversation, DialogueTracker, Message, Rating
-from crm_store.models.corrections import Correction
+from crm_store.models.corrections import Correction, Label
 from crm_store.models.customers import ChannelIdentity, Consent, Customer, Feedback, LinkCode
+from crm_store.models.deliveries import NotificationDelivery, NotificationPreference, Webhook
+from crm_store.models.jobs import Job
 from crm_store.models.knowledge import ArticlePassage, KnowledgeArticle, Macro
 from crm_store.models.loyalty import PointsAllocation, PointsEntry, Redemption, Reward, Tier
+from crm_store.models.outgoing import MessageDelivery
+from crm_store.models.presence import Presence
+from crm_store.models.saved_searches import SavedSearch
+from crm_store.models.search import INDEX_TABLE
 from crm_store.models.shop import Order, OrderItem, Product, Shipment
 from crm_store.models.staff import AuditEntry, DeskSession, LoginFailure, SupportAgent, Team
+from crm_store.models.telegram import TelegramBot, TelegramUpdate
 from crm_store.models.tickets import (
     BusinessCalendar,
     Escalation,
@@ -19,9 +26,10 @@ from crm_store.models.tickets import (
 )
 
 __all__ = [
-    "ArticlePassage", "AuditEntry", "Base", "BusinessCalendar", "Case", "ChannelIdentity", "Consent", "Conversation",
-    "Correction", "Customer", "DeskSession", "DialogueTracker", "Escalation", "Feedback", "KnowledgeArticle",
-    "LinkCode", "LoginFailure", "Macro", "Message", "Notification", "Order", "OrderItem", "PointsAllocation",
-    "PointsEntry", "Product", "Rating", "Redemption", "Reward", "Shipment", "SlaClock", "SlaEvent", "SlaPolicy",
-    "SupportAgent", "Team", "Ticket", "Tier",
+    "INDEX_TABLE", "ArticlePassage", "AuditEntry", "Base", "BusinessCalendar", "Case", "ChannelIdentity", "Consent",
+    "Conversation", "Correction", "Customer", "DeskSession", "DialogueTracker", "Escalation", "Feedback",
+    "Job", "KnowledgeArticle", "Label", "LinkCode", "LoginFailure", "Macro", "Message", "MessageDelivery",
+    "Notification", "NotificationDelivery", "NotificationPreference", "Order", "OrderItem", "PointsAllocation",
+    "PointsEntry", "Presence", "Product", "Rating", "Redemption", "Reward", "SavedSearch", "Shipment", "SlaClock",
+    "SlaEvent", "SlaPolicy", "SupportAgent", "Team", "TelegramBot", "TelegramUpdate", "Ticket", "Tier", "Webhook",
 ]

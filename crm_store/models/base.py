@@ -17,6 +17,7 @@ NAMING = {
 Base: Any = declarative_base(metadata=sa.MetaData(naming_convention=NAMING))
 
 Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+LARGEST_ID = 2**63 - 1
 
 
 def reference(target: str, *, nullable: bool = False, index: bool = True, **options: Any) -> sa.Column[Any]:

@@ -35,7 +35,7 @@ class Conversation(Base):
     created_at = sa.Column(UtcDateTime, nullable=False)
     updated_at = sa.Column(UtcDateTime, nullable=False, index=True)
     last_customer_message_at = sa.Column(UtcDateTime)
-    snoozed_until = sa.Column(UtcDateTime)
+    snoozed_until = sa.Column(UtcDateTime, index=True)
     resolved_at = sa.Column(UtcDateTime)
     dispatch_lease = sa.Column(sa.String(40))
     dispatch_lease_until = sa.Column(UtcDateTime)
@@ -66,6 +66,7 @@ class Message(Base):
     in_reply_to_id = reference("messages.id", nullable=True, index=False)
     position = sa.Column(sa.Integer, nullable=False, default=0)
     created_at = sa.Column(UtcDateTime, nullable=False)
+    edited_at = sa.Column(UtcDateTime)  # by the customer, on a channel that can; a note keeps what it said before
     handled_at = sa.Column(UtcDateTime)
     attempts = sa.Column(sa.Integer, nullable=False, default=0)
     next_attempt_at = sa.Column(UtcDateTime)

@@ -42,6 +42,7 @@ class ChannelIdentity(Base):
     customer_id = reference("customers.id", nullable=True)
     linked_at = sa.Column(UtcDateTime)
     language = sa.Column(sa.String(2))
+    unreachable_since = sa.Column(UtcDateTime)  # they blocked the shop on this channel
     created_at = sa.Column(UtcDateTime, nullable=False)
     customer = relationship("Customer")
     __table_args__ = (sa.UniqueConstraint("channel", "external_id"), one_of("channel", "channel", CHANNELS))

@@ -7,7 +7,7 @@ from sqlalchemy.orm import relationship
 from crm_store.database import UtcDateTime
 from crm_store.models.base import Base, Id, one_of, reference
 
-ROLES = ("agent", "lead", "manager", "admin")
+ROLES = ("agent", "lead", "manager", "admin")  # each may what those before it may
 LEVELS = ("front_line", "experts", "management")
 
 
@@ -39,6 +39,10 @@ class SupportAgent(Base):
     created_at = sa.Column(UtcDateTime, nullable=False)
     team = relationship("Team")
     __table_args__ = (one_of("role", "role", ROLES),)
+
+    def is_at_least(self, role: str) -> bool:
+        """Whether their role is this one or above it."""
+        return ROLES.index(self.role) >= ROLES.index(role)
 
 
 class DeskSession(Base):

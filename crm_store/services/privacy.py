@@ -109,7 +109,7 @@ def export_customer(session: Session, customer_id: int, now: datetime) -> dict[s
             session, select(Consent).where(Consent.customer_id == customer_id).order_by(Consent.id))],
         "orders": [
             _fields(order, "number", "status", "phone", "address", "total_fen", "placed_at", "paid_at", "completed_at",
-                    "returned_at", "refunded_at", "note")
+                    "returned_at", "refunded_at", "refunded_fen", "note")
             | {"items": [_fields(item, "quantity", "price_fen") | {"sku": sku} for item, sku in items
                          if item.order_id == order.id],
                "shipments": [_fields(each, "carrier_zh", "tracking_number", "shipped_at", "delivered_at", "events")

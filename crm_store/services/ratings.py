@@ -62,7 +62,8 @@ def rate_conversation(session: Session, conversation: Conversation, message: Mes
 def _reopen(session: Session, conversation: Conversation, message: Message, score: int, now: datetime) -> str:
     ticket = session.execute(
         select(Ticket).where(Ticket.conversation_id == conversation.id, Ticket.kind != "request")
-        .order_by(Ticket.resolved_at.desc(), Ticket.id.desc()).limit(1)).scalar_one_or_none()
+        .order_by(Ticket.resolved_at.desc(), (Ticket.kind == "complaint").desc(), Ticket.id.desc()).limit(1)
+    ).scalar_one_or_none()  # of what was resolved together, the complaint: it is what the customer came for
     if ticket is None:
         ticket = open_ticket(session, conversation, kind="handoff", summary=message.text, now=now,
                              idempotency_key=f"handoff:message:{message.id}")

@@ -8,16 +8,10 @@ import yaml
 
 from bench.evaluation.anger_sources import service_sources
 from bench.evaluation.entities import labelled_messages
-from bench.evaluation.held_out import (
-    ROOT,
-    held_out_examples,
-    letters_and_digits,
-    read_examples,
-    read_records,
-    training_examples,
-)
+from bench.evaluation.held_out import ROOT, held_out_examples, read_examples, read_records, training_examples
 from bench.evaluation.knowledge import held_out_questions
 from bot.nlu.finder import PRIORITY
+from bot.nlu.script import letters_and_digits
 from crm_store.demo.files import read_article
 
 

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from crm_store import live
 from crm_store.live import BACKLOG, Broadcast, LiveEvent, StoreWatch, watch_store
-from crm_store.models import Message
+from crm_store.models import Message, Notification
+from crm_store.models.search import INDEX_TABLE
 from crm_store.services.dispatch import lease_conversation
 from crm_store.services.handoff import add_note, take_over_conversation
 from tests.crm.conftest import Desk
@@ -107,6 +109,10 @@ def test_an_id_that_commits_late_is_still_found(desk: Desk) -> None:
     watch.look()
     last = desk.write("three").message.id
     with desk.store.write() as session:  # as if the message before it had been committed later
+        if session.get_bind().dialect.name == "postgresql":  # its index refers to the message
+            session.execute(sa.text(f"DELETE FROM {INDEX_TABLE} WHERE message_id = :id"), {"id": last})
+        else:
+            session.execute(sa.text(f"DELETE FROM {INDEX_TABLE} WHERE rowid = :id"), {"id": last})
         session.execute(sa.update(Message).where(Message.id == last).values(id=last + 1))
     assert (f"conversation:{first.conversation.id}", last + 1) in seen(watch)
     with desk.store.write() as session:
@@ -114,6 +120,45 @@ def test_an_id_that_commits_late_is_still_found(desk: Desk) -> None:
                             direction="incoming", author="customer", text="two", created_at=desk.now))
     assert (f"conversation:{first.conversation.id}", last) in seen(watch)
     assert watch.look() == []
+
+
+def told(watch: StoreWatch) -> list[tuple[str, Any]]:
+    return [(e.topic, e.data["agent_ids"]) for e in watch.look() if e.data["kind"] == "notice"]
+
+
+def tell(desk: Desk, notice_id: int, login: str) -> int:
+    agent_id = desk.agent(login).id
+    with desk.store.write() as session:
+        session.add(Notification(id=notice_id, agent_id=agent_id, kind="sla_warned", created_at=desk.now,
+                                 idempotency_key=f"told:{notice_id}"))
+    return int(agent_id)
+
+
+def test_a_notice_alone_is_told_once_to_whom_it_is_for(desk: Desk) -> None:
+    tell(desk, 1, "wang")
+    watch = StoreWatch(desk.store)
+    watch.look()
+    wang, li = tell(desk, 2, "wang"), tell(desk, 5, "li")
+    assert told(watch) == [("queue", sorted([wang, li]))]
+    assert told(watch) == []
+    tell(desk, 4, "wang")  # its id was handed out before the one that was seen
+    assert told(watch) == [("queue", [wang])]
+    with desk.store.write() as session:
+        session.execute(sa.update(Notification).values(seen_at=desk.now))
+    assert told(watch) == []
+
+
+def test_a_notice_that_is_deleted_makes_no_old_one_new(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "NOTICES_KEPT", 3)
+    for notice_id in range(1, 6):
+        tell(desk, notice_id, "wang")
+    watch = StoreWatch(desk.store)
+    watch.look()
+    with desk.store.write() as session:
+        session.execute(sa.delete(Notification).where(Notification.id == 5))
+    assert told(watch) == []
+    wang = tell(desk, 7, "wang")
+    assert told(watch) == [("queue", [wang])] and told(watch) == []
 
 
 def test_a_nudge_publishes_at_once(sqlite_desk: Desk) -> None:

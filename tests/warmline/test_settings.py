@@ -48,6 +48,10 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     ("BOT_TIMEOUT", "nan", "above 0"),
     ("LOG_LEVEL", "LOUD", "DEBUG, INFO"),
     ("BOT_WORKERS", "2", "WARMLINE_REDIS_URL"),
+    ("SMTP_HOST", "mail.example.com", "MAIL_FROM must be an e-mail address"),
+    ("SMTP_PORT", "0", "1 to 65535"),
+    ("MAIL_DELAY", "-1", "0 or more"),
+    ("PUBLIC_URL", "desk.example.com", "http:// or https://"),
 ])
 def test_a_bad_value_is_named(tmp_path: Path, name: str, value: str, said: str) -> None:
     with pytest.raises(BadSetting, match=said) as caught:

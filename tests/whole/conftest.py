@@ -23,7 +23,9 @@ from sqlalchemy import select
 
 from crm_store.database import Store
 from crm_store.models import ChannelIdentity, Customer
+from gateway.web_chat import sign_customer
 from tests.conftest import free_port, require
+from warmline.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 HTTP_TOKEN = "a-token-for-the-tests-alone"
@@ -163,3 +165,46 @@ def browser() -> Iterator[Any]:
                   "--disable-component-update", "--disable-sync", "--disable-quic"])
         yield opened
         opened.close()
+
+
+@pytest.fixture
+def open_page(browser: Any, whole: Whole) -> Iterator[Any]:
+    """Opens pages, each in a browser context of its own, and fails on any script error."""
+    contexts: list[Any] = []
+    errors: list[str] = []
+
+    def opened(path: str, locale: str = "zh-CN") -> Any:
+        context = browser.new_context(locale=locale, viewport={"width": 1280, "height": 720}, base_url=whole.base)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text)
+                if "Content Security Policy" in message.text else None)
+        page.goto(path)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not errors
+
+
+def signed_in(whole: Whole, number: str) -> str:
+    """The address by which the shop signs a customer in."""
+    settings = load_settings({"WARMLINE_DATA_FOLDER": str(whole.folder)})
+    return f"/?customer={sign_customer(settings.secret, number)}"
+
+
+def write(page: Any, text: str) -> None:
+    """Say something in the chat."""
+    box = page.get_by_role("textbox")
+    box.fill(text)
+    box.press("Enter")
+
+
+def log_in(page: Any, login: str) -> None:
+    """Log in at the desk."""
+    page.locator("input[name=login]").fill(login)
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.locator("input[name=password]").press("Enter")
+    page.wait_for_url(re.compile(r"/desk(\?|$)"))

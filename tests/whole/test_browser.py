@@ -3,59 +3,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.whole.conftest import PASSWORD, Whole
-from warmline.settings import load_settings
+from tests.whole.conftest import Whole, log_in, signed_in, write
 
 pytestmark = [pytest.mark.processes, pytest.mark.browser]
-
-
-@pytest.fixture
-def open_page(browser: Any, whole: Whole) -> Iterator[Any]:
-    """Opens pages, each in a browser context of its own, and fails on any script error."""
-    contexts: list[Any] = []
-    errors: list[str] = []
-
-    def opened(path: str, locale: str = "zh-CN") -> Page:
-        context = browser.new_context(locale=locale, viewport={"width": 1280, "height": 720}, base_url=whole.base)
-        contexts.append(context)
-        page: Page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text)
-                if "Content Security Policy" in message.text else None)
-        page.goto(path)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert not errors
-
-
-def signed_in(whole: Whole, number: str) -> str:
-    """The address by which the shop signs a customer in."""
-    from gateway.web_chat import sign_customer
-
-    settings = load_settings({"WARMLINE_DATA_FOLDER": str(whole.folder)})
-    return f"/?customer={sign_customer(settings.secret, number)}"
-
-
-def write(page: Page, text: str) -> None:
-    box = page.get_by_role("textbox")
-    box.fill(text)
-    box.press("Enter")
-
-
-def log_in(page: Page, login: str) -> None:
-    page.locator("input[name=login]").fill(login)
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.locator("input[name=password]").press("Enter")
-    page.wait_for_url(re.compile(r"/desk"))
 
 
 def test_from_the_first_question_through_anger_to_the_bot_again(whole: Whole, open_page: Any) -> None:
