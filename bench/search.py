@@ -37,7 +37,7 @@ from crm_store.models import (
     Ticket,
     Tier,
 )
-from crm_store.models.search import ADD, stored_words
+from crm_store.models.search import stored_words
 from crm_store.queries.log import MOST_COUNTED, LogPage, escape_like, search_log
 from crm_store.schema import migrate
 
@@ -167,9 +167,6 @@ def _add_messages(store: Store, rows: Iterator[dict[str, Any]]) -> None:
     for batch in _batches(rows):
         with store.write() as session:
             session.execute(Message.__table__.insert(), [{**row, "buttons": []} for row in batch])
-            session.execute(ADD["sqlite"], [
-                {"id": row["id"], "conversation": row["conversation_id"], "words": words_of(row["text"], "sqlite")}
-                for row in batch])
 
 
 def _copy_messages(store: Store, rows: Iterator[dict[str, Any]]) -> None:
