@@ -6,6 +6,11 @@ const MOST = 3;
 const box = document.getElementById("toasts");
 const dismissed = new Set();
 
+// They lie over the end of the queue, which leaves room to be scrolled out from under them.
+new ResizeObserver(() => {
+  document.documentElement.style.setProperty("--told", box.childElementCount ? `${box.offsetHeight + 24}px` : "0px");
+}).observe(box);
+
 /** Show what has not been read yet. */
 export async function refreshNotices() {
   const { html } = await fetchPart("/desk/parts/notices", "live");
