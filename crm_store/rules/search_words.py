@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -94,8 +95,7 @@ def find_wanted(text: str, wanted: Sequence[Wanted]) -> list[tuple[int, int]]:
     folded = fold_for_search(text)
     words = list(_words(folded))
     spans = [(words[at][1], _end(thing, words[at + len(thing.words) - 1]))
-             for thing in wanted for at in range(len(words) - len(thing.words) + 1)
-             if _stands_at(thing, words, at)]
+             for thing in wanted for at in _places([word for word, _, _ in words], thing)]
     return _joined(_in_original(text, folded, spans))
 
 
@@ -137,10 +137,15 @@ def _wanted(thing: str, quoted: bool) -> Wanted | None:
     return Wanted(tuple(words), last.lastgroup == "word" and not quoted, thing)
 
 
-def _stands_at(thing: Wanted, words: Sequence[tuple[str, int, int]], at: int) -> bool:
-    *complete, last = thing.words
-    here = [word for word, _, _ in words[at:at + len(thing.words)]]
-    return here[:-1] == complete and (here[-1].startswith(last) if thing.open_end else here[-1] == last)
+def _places(words: Sequence[str], thing: Wanted) -> Iterator[int]:
+    """Which words a thing begins at, found in all of them as one text: a long phrase costs no more than a short one."""
+    line = "".join(f" {word}" for word in words) + " "
+    begins = {at: index for index, at in enumerate(itertools.accumulate((len(w) + 1 for w in words), initial=0))}
+    needle = f" {' '.join(thing.words)}" + ("" if thing.open_end else " ")
+    at = line.find(needle)
+    while at >= 0:
+        yield begins[at]
+        at = line.find(needle, at + 1)
 
 
 def _end(thing: Wanted, last: tuple[str, int, int]) -> int:
