@@ -24,13 +24,13 @@ from sqlalchemy.orm import Session
 from crm_store.services import delivery
 from crm_store.services.delivery import Parcel
 from gateway.deps import GatewayDeps
+from gateway.lanes import Lanes, keep_looking
 from gateway.metrics import SENT
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 SEND_SECONDS = 60.0  # shorter than a lease
-STOP_SECONDS = 3.0
 MOST_LANES = 2000  # that wait for their turn at once
 
 
@@ -99,20 +99,14 @@ class Delivery:
         """Start idle. Channels without an adapter are left alone: their people fetch their messages themselves."""
         self._deps = deps
         self._adapters: Mapping[str, ChannelAdapter] = {adapter.name: adapter for adapter in adapters}
-        self._serving: dict[int, asyncio.Task[None]] = {}
-        self._stopping = False
+        self._serving = Lanes(self._serve, "delivery")
 
     async def run(self) -> None:
         """Look twice a second for what is due, until cancelled; then end what is under way, or leave it."""
         try:
-            while True:
-                try:
-                    await self.look()
-                except SQLAlchemyError:
-                    log.warning("the store cannot be searched for messages to send; trying again", exc_info=True)
-                await asyncio.sleep(LOOK_SECONDS)
+            await keep_looking(self.look, LOOK_SECONDS, "messages to send")
         finally:
-            await self._stop()
+            await self._serving.stop()
 
     async def look(self) -> None:
         """Serve every lane in which something may be sent."""
@@ -121,23 +115,16 @@ class Delivery:
             return
         for identity_id in await self._deps.transactions.read(
                 lambda session: delivery.lanes_waiting(session, tuple(self._adapters), now, besides=served)):
-            if identity_id not in self._serving:
-                task = asyncio.create_task(self._serve(identity_id), name=f"delivery {identity_id}")
-                self._serving[identity_id] = task
-                task.add_done_callback(partial(self._served, identity_id))
+            self._serving.begin(identity_id)
 
     async def idle(self) -> None:
         """Wait until nothing is being sent."""
-        while self._serving:
-            await asyncio.wait(set(self._serving.values()))
-
-    def _served(self, identity_id: int, _: asyncio.Task[None]) -> None:
-        self._serving.pop(identity_id, None)
+        await self._serving.idle()
 
     async def _serve(self, identity_id: int) -> None:
         """Send everything of a lane that is due, a piece at a time."""
         try:
-            while not self._stopping and (address := await self._deps.transactions.read(
+            while not self._serving.stopping and (address := await self._deps.transactions.read(
                     partial(self._address, identity_id))) is not None:
                 channel, external_id = address
                 await self._adapters[channel].ready(external_id)
@@ -184,15 +171,6 @@ class Delivery:
             delivery.note_unreachable(session, parcel.identity_id, now)
         else:
             delivery.note_refused(session, parcel, outcome.reason, now)
-
-    async def _stop(self) -> None:
-        self._stopping = True
-        tasks = set(self._serving.values())
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
 
 
 class Pace:

@@ -34,6 +34,7 @@ from crm_store.services import dispatch
 from crm_store.services.dispatch import Turn
 from gateway.bot_client import BotAnswer, BotRefused, BotUnreachable
 from gateway.deps import GatewayDeps
+from gateway.lanes import Lanes, keep_looking
 from gateway.metrics import TURN_SECONDS, TURNS
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,6 @@ log = logging.getLogger(__name__)
 SCAN_SECONDS = 1.0
 RECHECK_SECONDS = 1.0  # how often a waiter asks the store whether another process has handled its message
 LEASE_SPARE_SECONDS = 20.0  # of a lease, beyond the bot's time
-STOP_SECONDS = 3.0
 SETTLED_KEPT = 2000
 
 Result = TypeVar("Result")
@@ -69,11 +69,10 @@ class Dispatcher:
         self._holder = secrets.token_hex(16)
         self._lease_seconds = deps.bot_timeout + LEASE_SPARE_SECONDS
         self._slots = asyncio.Semaphore(deps.dispatch_workers)
-        self._serving: dict[int, asyncio.Task[None]] = {}
+        self._serving = Lanes(self._serve, "conversation", self._served)
         self._woken_again: set[int] = set()
         self._waiting: dict[int, set[_Waiter]] = {}
         self._settled: OrderedDict[int, None] = OrderedDict()
-        self._stopping = False
 
     async def run(self) -> None:
         """Look every second for messages that nobody serves, until cancelled; then end what is under way, or leave it.
@@ -81,14 +80,10 @@ class Dispatcher:
         What was with the bot and did not end in time stays unhandled and is dispatched again.
         """
         try:
-            while True:
-                try:
-                    await self.scan()
-                except SQLAlchemyError:
-                    log.warning("the store cannot be searched for waiting messages; trying again", exc_info=True)
-                await asyncio.sleep(SCAN_SECONDS)
+            await keep_looking(self.scan, SCAN_SECONDS, "waiting messages")
         finally:
-            await self._stop()
+            await self._serving.stop()
+            await self._deps.bot.close()
 
     async def scan(self) -> None:
         """Serve every conversation that waits: new ones, postponed ones that are due, those a dead process left."""
@@ -99,12 +94,8 @@ class Dispatcher:
 
     def wake(self, conversation_id: int) -> None:
         """Serve a conversation now: something was committed for it. Never waits."""
-        if conversation_id in self._serving:
+        if not self._serving.begin(conversation_id):
             self._woken_again.add(conversation_id)
-        elif not self._stopping:
-            task = asyncio.create_task(self._serve(conversation_id), name=f"conversation {conversation_id}")
-            self._serving[conversation_id] = task
-            task.add_done_callback(partial(self._served, conversation_id))
 
     async def outcome(self, message_id: int, timeout: float, read: Read[Result]) -> Result | None:
         """Wait until a message is handled, by whatever process, and read what came of it.
@@ -150,8 +141,7 @@ class Dispatcher:
 
     async def idle(self) -> None:
         """Wait until nothing is being served."""
-        while self._serving:
-            await asyncio.wait(set(self._serving.values()))
+        await self._serving.idle()
 
     async def _serve(self, conversation_id: int) -> None:
         async with self._slots:
@@ -268,21 +258,10 @@ class Dispatcher:
             if not waiter.told.done():
                 waiter.told.set_result(handled)
 
-    def _served(self, conversation_id: int, task: asyncio.Task[None]) -> None:
-        del self._serving[conversation_id]
+    def _served(self, conversation_id: int) -> None:
         if conversation_id in self._woken_again:
             self._woken_again.discard(conversation_id)
             self.wake(conversation_id)
-
-    async def _stop(self) -> None:
-        self._stopping = True
-        tasks = set(self._serving.values())
-        if tasks:
-            _, unfinished = await asyncio.wait(tasks, timeout=STOP_SECONDS)
-            for task in unfinished:
-                task.cancel()
-            await asyncio.gather(*unfinished, return_exceptions=True)
-        await self._deps.bot.close()
 
 
 def _is_handled(message_id: int, session: Session) -> bool:

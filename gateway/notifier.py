@@ -19,13 +19,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from crm_store.services import deliveries
 from crm_store.services.deliveries import Outgoing
 from gateway.deps import GatewayDeps
+from gateway.lanes import Lanes, keep_looking
 from gateway.metrics import DELIVERIES
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 SEND_SECONDS = 90.0  # shorter than a lease
-STOP_SECONDS = 3.0
 SWEEP_EVERY = timedelta(hours=1)
 
 
@@ -66,21 +66,15 @@ class Notifier:
         self._adapters = adapters
         self._mail_delay = mail_delay
         self._jitter = jitter
-        self._serving: dict[str, asyncio.Task[None]] = {}
-        self._stopping = False
+        self._serving = Lanes(self._serve, "notices")
         self._swept_at: datetime | None = None
 
     async def run(self) -> None:
         """Look every second for what is due, until cancelled; then end what is under way, or leave it to its lease."""
         try:
-            while True:
-                try:
-                    await self.look()
-                except SQLAlchemyError:
-                    log.warning("the store cannot be searched for deliveries; trying again", exc_info=True)
-                await asyncio.sleep(LOOK_SECONDS)
+            await keep_looking(self.look, LOOK_SECONDS, "notices to send")
         finally:
-            await self._stop()
+            await self._serving.stop()
 
     async def look(self) -> None:
         """Serve every lane in which something is due."""
@@ -90,22 +84,15 @@ class Notifier:
             await self._deps.transactions.write(partial(deliveries.forget_deliveries, now=now))
         for lane in await self._deps.transactions.read(
                 lambda session: deliveries.lanes_waiting(session, now, self._mail_delay)):
-            if lane not in self._serving:
-                task = asyncio.create_task(self._serve(lane), name=f"notices {lane}")
-                self._serving[lane] = task
-                task.add_done_callback(partial(self._served, lane))
+            self._serving.begin(lane)
 
     async def idle(self) -> None:
         """Wait until nothing is being sent."""
-        while self._serving:
-            await asyncio.wait(set(self._serving.values()))
-
-    def _served(self, lane: str, _: asyncio.Task[None]) -> None:
-        self._serving.pop(lane, None)
+        await self._serving.idle()
 
     async def _serve(self, lane: str) -> None:
         try:
-            while not self._stopping and (delivery := await self._deps.transactions.write(
+            while not self._serving.stopping and (delivery := await self._deps.transactions.write(
                     lambda session: deliveries.claim_delivery(session, lane, self._deps.clock(), self._mail_delay))):
                 await self._send(delivery)
         except SQLAlchemyError:  # the lease runs out, and a look finds the delivery again
@@ -137,13 +124,3 @@ class Notifier:
         DELIVERIES.labels(delivery.adapter, state).inc()
         log.warning("delivery %d by %s: %s after attempt %d: %s", delivery.id, delivery.adapter, state,
                     delivery.attempt, error.reason)
-
-    async def _stop(self) -> None:
-        self._stopping = True
-        tasks = set(self._serving.values())
-        if not tasks:
-            return
-        _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)

@@ -106,8 +106,7 @@ async def test_a_process_that_dies_between_sending_and_noting(sqlite_records: Re
         await bench.telegram.delivery.look()
         while not bench.texts():
             await asyncio.sleep(0.01)
-        for task in tuple(bench.telegram.delivery._serving.values()):
-            task.cancel()
+        bench.telegram.delivery._serving.cancel()
         await bench.telegram.delivery.idle()
     async with telegram_bench(sqlite_records, bot, served, double) as bench:
         await bench.deliver()

@@ -295,7 +295,7 @@ async def test_who_waits_learns_that_another_process_handled_it(sqlite_records: 
 
 async def test_a_stop_gives_the_leases_back(sqlite_records: Records, bot: BotDouble,
                                             monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.dispatch.STOP_SECONDS", 0)
+    monkeypatch.setattr("gateway.lanes.STOP_SECONDS", 0)
     message = store_message(sqlite_records)
     reached, go_on = threading.Event(), threading.Event()
 
