@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -33,6 +34,7 @@ def main() -> int:
     serving.start()
     environment = {**os.environ, "WARMLINE_TELEGRAM_TOKEN": TOKEN, "WARMLINE_TELEGRAM_API": base}
     desk = subprocess.Popen([sys.executable, "-W", "ignore", "-m", "warmline", "run"], env=environment)
+    signal.signal(signal.SIGTERM, lambda *_: desk.terminate())  # Ctrl-C reaches the desk by itself
     try:
         return desk.wait()
     except KeyboardInterrupt:
