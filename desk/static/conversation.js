@@ -19,6 +19,7 @@ const NEAR_THE_TOP = 40;
 const changed = [];
 let asked = 0;
 let opening = false;
+let taken = {};  // the conversation that a colleague has, and who, as the server said it last
 const underWay = new Set();  // what was asked of the server and is not answered yet: a second click asks nothing
 
 const get = (id) => document.getElementById(id);
@@ -120,11 +121,13 @@ export async function refreshConversation(how = "live", owner = null) {
     return;
   }
   if (opening) return;  // it comes fresh, and must not be taken for what was open before
+  if (owner) taken = { conversation: place.conversation, owner };
   const mine = ++asked;
   const { html, status } = await load(how);
-  if (mine !== asked) return;
-  if (status === 404) close(owner);
+  if (mine !== asked) return;  // a later look is under way, and shall know the owner too
+  if (status === 404) close(taken.conversation === place.conversation ? taken.owner : null);
   if (html === null) return;
+  taken = {};
   const fresh = parse(html);
   if (!get("thread") || !fresh.getElementById("thread")) {
     open(place.conversation, { push: false });

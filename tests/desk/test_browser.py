@@ -183,6 +183,21 @@ def test_three_agents_see_each_other_and_one_of_two_who_claim_at_once_gets_it(se
     assert [said for said in served.complaints if "409" not in said and "404" not in said] == []
 
 
+def test_who_has_it_is_told_even_when_a_later_look_overtakes_the_one_that_knew(served: Served) -> None:
+    conversation = served.desk.escalated("a", "你好")
+    page = served.page("lee", f"/desk?conversation={conversation}")
+    page.evaluate(
+        """async () => {
+            const { refreshConversation } = await import("/desk/static/conversation.js");
+            const gone = new Response("", { status: 404 });
+            window.fetch = async () => gone.clone();
+            refreshConversation("own", "王敏");
+            refreshConversation("live");
+        }"""
+    )
+    expect(page.locator("#conversation .nothing")).to_contain_text("王敏")
+
+
 def test_what_is_passed_on_arrives_at_the_colleague_and_is_graded_there(served: Served) -> None:
     desk = served.desk
     conversation = desk.escalated("a", "杯子碎了", customer_id=desk.customer("李雷"), assignee="lee")
