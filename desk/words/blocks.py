@@ -1,0 +1,42 @@
+"""The words of blocking a sender."""
+from __future__ import annotations
+
+WORDS: dict[str, tuple[str, str]] = {
+    "blocks": ("屏蔽", "Blocked"),
+    "block_title": ("屏蔽{name}", "Block {name}"),
+    "block_open": ("屏蔽…", "Block…"),
+    "block_about": ("屏蔽后，对方在这个渠道发来的消息只保存、不回复，也不进队列；对方会被告知一次。到期自动解除。",
+                    "What they write on this channel is then kept but not answered, and enters no queue. They are told "
+                    "once. The block ends by itself."),
+    "block_reason": ("原因", "Reason"),
+    "block_reason_hint": ("同事能看到，客户看不到。", "Colleagues read it, the customer does not."),
+    "block_until": ("多久", "For how long"),
+    "block_for_1": ("1 天", "1 day"),
+    "block_for_7": ("7 天", "7 days"),
+    "block_for_30": ("30 天", "30 days"),
+    "block_for_0": ("直到有人解除", "Until somebody lifts it"),
+    "block_everywhere": ("这位客户的所有渠道都屏蔽", "On every channel of this customer"),
+    "block_do": ("屏蔽", "Block"),
+    "block_end": ("解除屏蔽", "Lift the block"),
+    "block_now": ("已屏蔽", "Blocked"),
+    "block_by": ("{name} 于 {at} 屏蔽", "By {name}, {at}"),
+    "block_till": ("到 {at}", "until {at}"),
+    "block_endless": ("没有期限", "no end"),
+    "block_held": ("期间 {count} 条消息", "messages meanwhile: {count}"),
+    "block_problem_reason": ("请写明原因，最多 300 字。", "Give a reason of at most 300 characters."),
+    "block_problem_state": ("对方已经被屏蔽了。", "They are blocked already."),
+    "blocks_about": ("被屏蔽的人发来的消息只保存、不回复。屏蔽针对渠道上的一个人，从不针对网络地址。",
+                     "What a blocked person writes is kept and not answered. A block is of one person on one channel, "
+                     "never of a network address."),
+    "blocks_running": ("正在屏蔽", "In force"),
+    "blocks_over": ("已结束", "Over"),
+    "blocks_none": ("没有人被屏蔽。", "Nobody is blocked."),
+    "blocks_none_over": ("还没有结束的屏蔽。", "No block has ended yet."),
+    "blocks_who": ("谁", "Who"),
+    "blocks_count": ("消息", "Messages"),
+    "blocks_ended_by": ("{name} 解除", "lifted by {name}"),
+    "held_fast": ("发得太快，合并阅读", "Too fast: read together"),
+    "held_blocked": ("已屏蔽，没有回复", "Blocked: not answered"),
+    "audit_block": ("屏蔽", "blocked"),
+    "audit_unblock": ("解除屏蔽", "lifted a block"),
+}
