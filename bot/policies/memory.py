@@ -1,0 +1,64 @@
+"""Decides whether a message asks something of the bot's memory, before the rules go by its intent."""
+from __future__ import annotations
+
+from typing import Any
+
+from rasa.core.policies.policy import PolicyPrediction
+from rasa.engine.recipes.default_recipe import DefaultV1Recipe
+from rasa.shared.core.constants import ACTION_LISTEN_NAME
+from rasa.shared.core.domain import Domain
+from rasa.shared.core.events import UserUttered
+from rasa.shared.core.trackers import DialogueStateTracker
+
+from bot.policies.escalation import answers_a_message
+from bot.policies.unlearned import UnlearnedPolicy
+from crm_store.rules.memory import wish_in
+
+ACTION_MEMORY = "action_memory"
+# A statement in a message that wants one of these done is part of that, not something to remember.
+NOT_TO_NOTE = frozenset((
+    "file_complaint", "request_human", "request_return", "cancel_order", "change_order", "ask_order_status",
+    "redeem_points"))
+NEVER = frozenset(("request_human", "file_complaint"))
+
+
+@DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.POLICY_WITHOUT_END_TO_END_SUPPORT, is_trainable=True)
+class MemoryPolicy(UnlearnedPolicy):
+    """Predicts ``action_memory`` where a sentence wants something remembered, forgotten or told, outside forms.
+
+    EscalationPolicy wins over it, as over all: an angry customer is not asked what to remember.
+    """
+
+    @staticmethod
+    def get_default_config() -> dict[str, Any]:
+        """One above AskBackPolicy: what is said to the memory is said in words that mean nothing else."""
+        return {"priority": 6}
+
+    def predict_action_probabilities(
+        self, tracker: DialogueStateTracker, domain: Domain, rule_only_data: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> PolicyPrediction:
+        """``action_memory`` for such a message, ``action_listen`` after it, else nothing."""
+        probabilities = self._default_predictions(domain)
+        if tracker.latest_action_name == ACTION_MEMORY:
+            probabilities[domain.index_for_action(ACTION_LISTEN_NAME)] = 1.0
+        elif _asks_of_memory(tracker):
+            probabilities[domain.index_for_action(ACTION_MEMORY)] = 1.0
+        return PolicyPrediction(probabilities, type(self).__name__, self.priority)
+
+
+def _asks_of_memory(tracker: DialogueStateTracker) -> bool:
+    if tracker.active_loop_name is not None or tracker.latest_action_name != ACTION_LISTEN_NAME:
+        return False
+    if not answers_a_message(tracker.applied_events()):
+        return False
+    message = tracker.latest_message
+    if message is None or _is_button(message):
+        return False
+    wish = wish_in(message.text or "")
+    return wish is not None and message.intent_name not in (NOT_TO_NOTE if wish.do == "note" else NEVER)
+
+
+def _is_button(message: UserUttered) -> bool:
+    """Whether it is a pressed button: nobody wrote its words."""
+    return message.parse_data.get("sentiment") is None and (message.intent or {}).get("confidence") == 1.0

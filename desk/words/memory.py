@@ -1,0 +1,37 @@
+"""The words of what is remembered of a customer."""
+from __future__ import annotations
+
+WORDS: dict[str, tuple[str, str]] = {
+    "remembered": ("记住的事", "Remembered"),
+    "remembered_more": ("全部与来源", "All, and why"),
+    "memory_title": ("我们记得 {name} 的什么", "What we remember of {name}"),
+    "memory_hint": ("客户自己说过并同意记住的事，附原话出处；客户随时可以让机器人忘掉。",
+                    "What the customer said and agreed to have kept, with where they said it. A sentence to the bot "
+                    "makes it forget."),
+    "memory_off": ("客户不同意记录个人偏好。", "The customer does not want to be remembered."),
+    "facts_none": ("还没有。", "Nothing yet."),
+    "fact_allergy": ("过敏", "Allergy"),
+    "fact_diet": ("饮食", "Diet"),
+    "fact_like": ("喜欢", "Likes"),
+    "fact_dislike": ("不喜欢", "Dislikes"),
+    "fact_delivery": ("配送", "Delivery"),
+    "fact_other": ("其他", "Other"),
+    "fact_source": ("{at} 在{channel}上说的，{confirmed} 确认", "said on {at} by {channel}, agreed on {confirmed}"),
+    "fact_forget": ("忘掉", "Forget"),
+    "tone": ("沟通风格", "Tone"),
+    "tone_hint": ("简洁：省去寒暄和表情。客户说一句“简短一点”也会改成这样。",
+                  "Brisk leaves pleasantries and emoji out. A customer who says “keep it short” gets it too."),
+    "tone_default": ("店铺默认", "The shop's own"),
+    "tone_warm": ("亲切", "Warm"),
+    "tone_brisk": ("简洁", "Brisk"),
+    "matters": ("机器人会主动提起", "What the bot brings up by itself"),
+    "matters_hint": ("问候时最多提一件，每件只提一次。", "One at most in a greeting, each of them once."),
+    "matter_complaint": ("投诉 {number} 未结", "Complaint {number} is open"),
+    "matter_parcel": ("订单 {number} 正在路上", "Order {number} is on its way"),
+    "matter_points": ("{points} 积分将在 {at} 到期", "{points} points expire on {at}"),
+    "matters_none": ("没有。", "Nothing."),
+    "back_to_conversation": ("返回会话", "Back to the conversation"),
+    "audit_keep_fact": ("记住一件事", "Had something remembered"),
+    "audit_forget_fact": ("忘掉一件事", "Had something forgotten"),
+    "audit_set_tone": ("修改沟通风格", "Changed the tone"),
+}

@@ -1,0 +1,50 @@
+"""The bot remembers what a customer agreed to, tells it, forgets it, and speaks as they like."""
+from __future__ import annotations
+
+from crm_store.models import Customer, Fact
+from tests.bot.talking import Talk
+from tests.bot.test_turns import rows
+
+
+def test_a_fact_is_offered_kept_told_and_forgotten(talk: Talk) -> None:
+    heard = talk.say("我对坚果过敏", "out_of_scope")
+    assert "要我记住您对坚果过敏吗" in heard.text and heard.payloads == ["/affirm", "/deny"]
+    assert rows(talk, Fact) == [], "only a yes keeps it"
+    assert "记住了：您对坚果过敏" in talk.say("好的", "affirm").text
+    (fact,) = rows(talk, Fact)
+    assert (fact.kind, fact.what) == ("allergy", "坚果")
+    assert "您对坚果过敏" in talk.say("你记得我什么", "ask_capabilities").text
+    assert "忘掉了：坚果" in talk.say("忘掉它", "deny").text
+    assert rows(talk, Fact) == []
+    assert "没有让我记住" in talk.say("你记得我什么", "inform").text
+
+
+def test_a_no_keeps_nothing_and_a_later_yes_is_to_nothing(talk: Talk) -> None:
+    talk.say("我不喜欢香菜", "inform")
+    talk.say("不用", "deny")
+    talk.say("好", "affirm")
+    assert rows(talk, Fact) == []
+    talk.say("我不喜欢香菜", "inform")
+    talk.say("谢谢", "thank")
+    talk.say("好", "affirm")
+    assert rows(talk, Fact) == []
+
+
+def test_a_complaint_is_never_taken_for_something_to_remember(talk: Talk) -> None:
+    heard = talk.say("我对坚果过敏", "file_complaint")
+    assert "记住" not in heard.text and "validate_complaint_form" in heard.actions
+
+
+def test_who_wants_it_short_gets_it_short(talk: Talk) -> None:
+    assert "😊" in talk.say("谢谢", "thank").text
+    assert "长话短说" in talk.say("说话简短一点", "give_feedback").text
+    assert [each.tone for each in rows(talk, Customer) if each.tone] == ["brisk"]
+    assert talk.say("谢谢", "thank").text == "不客气"
+    talk.say("热情一点", "give_feedback")
+    assert "😊" in talk.say("谢谢", "thank").text
+
+
+def test_a_guest_is_asked_who_they_are(talk: Talk) -> None:
+    heard = talk.say("我对坚果过敏", "inform", sender="guest")
+    assert "确认一下您是谁" in heard.text
+    assert rows(talk, Fact) == []
