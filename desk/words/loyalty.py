@@ -1,0 +1,38 @@
+"""The words of making good, returns and codes at the desk."""
+from __future__ import annotations
+
+WORDS: dict[str, tuple[str, str]] = {
+    "grant": ("补偿积分", "Make good"),
+    "grant_title": ("为 {number} 补偿积分", "Make good for {number} with points"),
+    "grant_hint": ("积分立即到账，客户会收到消息。您每个工单最多可补偿 {limit} 积分。",
+                   "The points are added at once and the customer is told. You may give up to {limit} points a case."),
+    "grant_hint_free": ("积分立即到账，客户会收到消息。", "The points are added at once and the customer is told."),
+    "grant_points": ("积分", "Points"),
+    "grant_reason": ("原因（记入账本，客户看不到）", "Why (for the ledger; the customer never sees it)"),
+    "grant_send": ("补偿", "Give"),
+    "points_given": ("已补偿 {points} 积分", "{points} points given"),
+    "came_back": ("退货入库", "Came back"),
+    "came_back_title": ("订单 {number} 退回了多少？", "How much of order {number} came back?"),
+    "came_back_hint": ("整单退回后，这笔订单的积分会收回；客户会收到消息。不能撤销。",
+                       "Points earned with what came back are taken back, and the customer is told. "
+                       "This cannot be undone."),
+    "came_back_whole": ("整单退回", "The whole order"),
+    "came_back_part": ("部分退款，累计（元）", "A part, refunded in all (¥)"),
+    "came_back_send": ("确认", "Confirm"),
+    "order_came_back": ("已记录退货", "Return noted"),
+    "code_serve": ("兑换码…", "Code…"),
+    "code_title": ("客户的兑换码", "The customer's code"),
+    "code_hint": ("使用后不能撤销；取消后积分和库存都会退回。客户会收到消息。",
+                  "A used code stays used; cancelling gives points and stock back. The customer is told."),
+    "code_label": ("兑换码", "Code"),
+    "code_use": ("使用", "Use"),
+    "code_cancel": ("取消并退积分", "Cancel it, points back"),
+    "code_done_use": ("已使用：{reward}", "Used: {reward}"),
+    "code_done_cancel": ("已取消：{reward}", "Cancelled: {reward}"),
+    "audit_take_order_back": ("记录退货", "Noted a return"),
+    "error_code_unknown": ("这位客户没有这个兑换码。", "The customer has no such code."),
+    "error_code_used": ("这个兑换码已经用过了。", "The code was used before."),
+    "error_code_cancelled": ("这个兑换码已经取消了。", "The code was cancelled before."),
+    "error_above_limit": ("超过了您每个工单的补偿上限，请找主管。",
+                          "It is more than you may give for a case; ask your lead."),
+}
