@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 BOOTSTRAP := $(or $(shell command -v python3 || command -v python),no-python)
 export PYTHONPATH := .
 .DEFAULT_GOAL := help
-.PHONY: help install dev run run-telegram-double test lint types train eval bench reset lock train-encoder
+.PHONY: help install dev run run-telegram-double test lint types train eval bench reset lock train-encoder privacy-drill
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -42,6 +42,9 @@ eval: dev ## Measure how well messages are understood (A="--only intents --no-st
 
 bench: dev ## Measure speed and memory beside stock Rasa
 	@$(PYTHON) -W ignore -m bench
+
+privacy-drill: dev ## Erase a customer of a throw-away shop and look whether anything of them is left
+	@$(PYTHON) -W ignore -m bench.privacy_drill
 
 reset: install ## Forget the demo: delete its database and the trained model
 	@$(PYTHON) -m warmline reset

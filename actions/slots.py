@@ -7,6 +7,7 @@ SLOTS_OF: dict[str, tuple[str, ...]] = {
     "complaint_form": ("complaint_what", "complaint_order", "complaint_wish"),
     "redeem_form": ("reward", "redeem_confirmed"),
     "link_form": ("link_phone", "link_code"),
+    "erase_form": ("erase_confirmed",),
 }
 FORM_SLOTS: tuple[str, ...] = (*(slot for slots in SLOTS_OF.values() for slot in slots), "wrong_order")
 SKIPPED = "skipped"  # what a slot holds that the customer did not want to fill

@@ -1,14 +1,13 @@
 """Greets a customer by name, with what is open, and keeps what they suggest."""
 from __future__ import annotations
 
-import sqlalchemy as sa
-
 from actions.base import ShopAction
 from actions.points import shop_day
 from actions.turn import Turn
 from actions.wording import what_is_in
-from crm_store.models import Feedback
 from crm_store.queries.customers import open_matters
+from crm_store.services.listening import keep_feedback
+from crm_store.services.locking import lock_conversation
 
 
 class ActionGreet(ShopAction):
@@ -51,10 +50,8 @@ class ActionKeepFeedback(ShopAction):
 
     def act(self, turn: Turn) -> None:
         """Once for each message."""
-        key = f"feedback:message:{turn.message_id}"
-        known = turn.session.scalar(sa.select(Feedback.id).where(Feedback.idempotency_key == key))
-        if known is None:
-            turn.session.add(Feedback(
-                customer_id=turn.identity.customer_id, conversation_id=turn.conversation_id, text=turn.text,
-                created_at=turn.now, idempotency_key=key))
+        lock_conversation(turn.session, turn.conversation_id)
+        assert turn.message_id is not None
+        keep_feedback(turn.session, conversation_id=turn.conversation_id, customer_id=turn.identity.customer_id,
+                      message_id=turn.message_id, text=turn.text, now=turn.now)
         turn.say("utter_feedback_kept")

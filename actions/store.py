@@ -19,6 +19,7 @@ class Workplace:
     store: Store
     clock: Callable[[], datetime]
     code_sender: CodeSender
+    public_url: str = ""
 
 
 _workplace: Workplace | None = None
@@ -26,6 +27,7 @@ _workplace: Workplace | None = None
 
 def use(
     store: Store, clock: Callable[[], datetime], *, outbox: Path = OUTBOX, code_sender: CodeSender | None = None,
+    public_url: str = "",
 ) -> None:
     """Tell the actions what to work with. Called by whoever starts the process, before the first action runs.
 
@@ -34,9 +36,10 @@ def use(
         clock: gives the time now, aware, in UTC.
         outbox: the file into which the demo's sender writes one-time codes.
         code_sender: how codes are sent in a real shop, instead of into that file.
+        public_url: where browsers reach the service, for links.
     """
     global _workplace
-    _workplace = Workplace(store, clock, code_sender or OutboxSender(outbox))
+    _workplace = Workplace(store, clock, code_sender or OutboxSender(outbox), public_url)
 
 
 def workplace() -> Workplace:

@@ -40,6 +40,7 @@ ENTRY_KINDS: dict[str, dict[str, str]] = {
     "reverse": {"zh": "退货扣回", "en": "taken back for a return"},
     "give_back": {"zh": "取消兑换退回", "en": "given back for a cancelled redemption"},
     "grant": {"zh": "赠送", "en": "a gift from us"},
+    "move": {"zh": "账户合并转入", "en": "brought over from your other account"},
 }
 
 

@@ -1,6 +1,7 @@
 """`make bench`: Warmline's whole path beside stock Rasa; prints a table with the ratios and writes results/bench.json.
 
-After it come the SLA clocks at size (`python -m bench.clocks` runs them alone).
+After it come the SLA clocks at size (`python -m bench.clocks` runs them alone) and how soon messages are acknowledged
+while the bot is busy (`python -m bench.acknowledge`).
 
 Both answer the same messages, one server running at a time: start-up, memory, p50 and p95 a turn with one customer,
 turns a second with twenty, and the turn time late in one long conversation. A customer has at most ten turns, except in
@@ -29,7 +30,8 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
 
-from bench import clocks, search, stock
+from bench import acknowledge, clocks, exchange, search, stock
+from bench import value as customer_value
 from bench.messages import MESSAGES
 from bench.processes import Started, answers, free_ports
 from crm_store.database import Store
@@ -171,8 +173,13 @@ def main() -> None:
     arguments.add_argument("--database-url", help="a PostgreSQL database for Warmline instead of SQLite")
     arguments.add_argument("--search", type=int, metavar="MESSAGES",
                            help="measure the search of a log of so many messages instead, beside LIKE")
+    arguments.add_argument("--value", type=int, metavar="CUSTOMERS",
+                           help="measure the value of so many customers instead, counted anew and only who bought")
     asked = arguments.parse_args()
     RESULTS.mkdir(exist_ok=True)
+    if asked.value:
+        customer_value.run(asked.value)
+        return
     if asked.search:
         figures = search.run(asked.search, asked.database_url)
         (RESULTS / "search.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False))
@@ -191,6 +198,8 @@ def main() -> None:
     (RESULTS / "bench.json").write_text(json.dumps({"stock": theirs, "warmline": ours, "rows": rows}, indent=2))
     print(f"written: {RESULTS / 'bench.json'}")
     clocks.run()
+    acknowledge.run()
+    exchange.run()
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from sqlalchemy import event, select
 from sqlalchemy.orm import Session, joinedload
 
 from bench.postgres import postgres_server
+from crm_store.attachment_files import AttachmentFiles
 from crm_store.database import Store
 from crm_store.live import Broadcast
 from crm_store.models import (
@@ -166,7 +167,7 @@ async def watch(store: Store, window: float, due: int) -> float:
     """The service's own loop while so many come due; then as many at once: how long those took, all looks together."""
     deps = GatewayDeps(store=store, broadcast=Broadcast(), nudge=asyncio.Event(),
                        clock=lambda: datetime.now(timezone.utc), bot=BotClient("http://127.0.0.1:9", "-", 1.0),
-                       secret="-", http_token="-")
+                       secret="-", http_token="-", files=AttachmentFiles(Path(tempfile.gettempdir(), "no-attachments")))
     loop = asyncio.create_task(run_clock(deps, Settings().clock_interval))
     await deps.transactions.write(lambda session: make_due(session, due, deps.clock() + timedelta(seconds=6), window))
     await asyncio.sleep(window + 15)

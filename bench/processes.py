@@ -49,10 +49,15 @@ class Started:
         self.start_seconds = time.perf_counter() - began
         return self
 
+    @property
+    def pid(self) -> int:
+        """The process id of its root."""
+        return self._process.pid
+
     def memory_mb(self) -> float:
         """Proportional memory (PSS) of the tree in MB: pages shared between processes count once."""
         root = psutil.Process(self._process.pid)
-        return sum(process.memory_full_info().pss for process in [root, *root.children(recursive=True)]) / 1e6
+        return float(sum(process.memory_full_info().pss for process in [root, *root.children(recursive=True)]) / 1e6)
 
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:

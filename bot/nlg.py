@@ -8,6 +8,8 @@ from rasa.shared.core.domain import Domain
 from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.utils.endpoints import EndpointConfig
 
+from crm_store.rules.memory import brisk
+
 LANGUAGES = ("zh", "en")
 
 
@@ -19,6 +21,12 @@ def language_of(parse_data: dict[str, Any] | None) -> str:
         if language in LANGUAGES:
             return str(language)
     return "zh"
+
+
+def tone_of(parse_data: dict[str, Any] | None) -> str | None:
+    """How the customer wants to be spoken to, as the message's context says."""
+    customer = ((parse_data or {}).get("metadata") or {}).get("customer") or {}
+    return customer.get("tone")
 
 
 class BilingualResponses(TemplatedNaturalLanguageGenerator):  # type: ignore[misc]
@@ -39,4 +47,6 @@ class BilingualResponses(TemplatedNaturalLanguageGenerator):  # type: ignore[mis
         latest = tracker.latest_message.parse_data if tracker.latest_message else None
         values = {**tracker.current_slot_values(), "language": language_of(latest)}
         response: dict[str, Any] | None = self.generate_from_slots(utter_action, values, output_channel, **kwargs)
+        if response and response.get("text") and tone_of(latest) == "brisk":
+            response = {**response, "text": brisk(response["text"])}
         return response

@@ -24,10 +24,11 @@ from rasa.shared.core.events import (
     deserialise_events,
 )
 from rasa.shared.core.trackers import DialogueStateTracker
+from sqlalchemy.orm import Session
 
 from bot.turn import running_turn
 from crm_store.database import Store
-from crm_store.models import DialogueTracker
+from crm_store.models import Conversation, DialogueTracker
 
 TURNS_KEPT = 3  # rules look back one turn, the escalation policy three; every turn more is replayed at every message
 RANKING_KEPT = 3
@@ -97,6 +98,8 @@ class CrmTrackerStore(TrackerStore):  # type: ignore[misc]
 
     def _write(self, sender_id: str, events: str, at: datetime) -> None:
         with self.store.write() as session:
+            if was_erased(session, sender_id):
+                return  # during the turn; nothing of it may come back
             changed = session.execute(
                 sa.update(DialogueTracker).where(DialogueTracker.sender_id == sender_id)
                 .values(events=events, updated_at=at).execution_options(synchronize_session=False)
@@ -114,6 +117,16 @@ def _pool(url: str) -> dict[str, Any]:
     if not url.startswith("sqlite"):
         return {}
     return {"poolclass": sa.pool.QueuePool, "connect_args": {"check_same_thread": False}}
+
+
+def was_erased(session: Session, sender_id: str) -> bool:
+    """Whether the conversation was erased; where it was not, that waits until the unit of work has ended."""
+    if not sender_id.isdecimal():
+        return False
+    erased_at = session.execute(
+        sa.select(Conversation.erased_at).where(Conversation.id == int(sender_id))
+        .with_for_update(read=True, key_share=True)).scalar_one_or_none()
+    return erased_at is not None
 
 
 def is_start_metadata(event: Event) -> bool:

@@ -43,6 +43,10 @@ class InvalidMessage(CrmError):
     """The message cannot be accepted."""
 
 
+class FileTooLarge(CrmError):
+    """The file is larger than allowed."""
+
+
 class InsufficientPoints(CrmError):
     """The balance is smaller than the cost."""
 
@@ -65,3 +69,7 @@ class EmptyCalendar(CrmError):
 
 class TooManyAttempts(CrmError):
     """Too many attempts; wait before the next."""
+
+
+class ImportUnderWay(CrmError):
+    """Another process is importing the same file."""

@@ -6,6 +6,23 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 SENTENCES: dict[str, dict[str, str]] = {
+    "copy_title": {"zh": "您的个人信息副本", "en": "A copy of your personal data"},
+    "copy_ready": {
+        "zh": "文件里有姓名、地址和聊天记录，请在自己的设备上下载。按下按钮后，这个链接就失效。",
+        "en": "The file holds names, addresses and messages: download it on a device of your own. "
+              "The link ends when you press the button.",
+    },
+    "copy_fetch": {"zh": "下载", "en": "Download"},
+    "copy_refused": {
+        "zh": "这个链接已经用过、过期，或者不是给您的。需要的话，请在聊天里再要一份。",
+        "en": "This link was used, has expired, or is not yours. Ask for another copy in the chat if you need one.",
+    },
+    "copy_about": {
+        "zh": "这里是我们保存的关于您的全部信息。金额以分为单位，时间为世界协调时（UTC）。"
+              "data.json 内容相同，供程序读取；附件在 attachments 文件夹里。",
+        "en": "This is everything we hold about you. Amounts are in fen (1/100 yuan), times in UTC. "
+              "data.json says the same to programs; attachments are in the folder attachments.",
+    },
     "coming_by": {
         "zh": "正在为您转接人工客服，{by}前会有同事联系您。您的工单号是 {number}。",
         "en": "I am handing you over to a colleague, who will be with you by {by}. Your ticket number is {number}.",
@@ -77,6 +94,48 @@ SENTENCES: dict[str, dict[str, str]] = {
         "zh": "您的投诉 {number} 已处理完毕。",
         "en": "Your complaint {number} has been resolved.",
     },
+    "recommend_question": {
+        "zh": "最后一个问题：您有多大可能把我们推荐给朋友？0 是完全不会，10 是一定会。",
+        "en": "One last question: how likely are you to recommend us to a friend? 0 is not at all, 10 is for sure.",
+    },
+    "recommend_thanks": {"zh": "谢谢您告诉我们！", "en": "Thank you for telling us!"},
+    "feedback_planned": {
+        "zh": "您之前的建议「{said}」我们采纳了，已列入计划。",
+        "en": "You suggested: “{said}” We like it, and it is planned.",
+    },
+    "feedback_done": {
+        "zh": "您之前的建议「{said}」已经实现了，谢谢您！",
+        "en": "You suggested: “{said}” It is done. Thank you!",
+    },
+    "feedback_declined": {
+        "zh": "关于您之前的建议「{said}」，我们认真考虑过，暂时不会做，谢谢您的想法。",
+        "en": "You suggested: “{said}” We gave it thought and will not do it for now. Thank you for the idea.",
+    },
+    "points_granted": {
+        "zh": "为表歉意，我们为您补偿 {points} 积分（工单 {number}），已经到账。您现在有 {balance} 积分。",
+        "en": "To make good for this we have added {points} points to your account (ticket {number}). You have "
+              "{balance} points now.",
+    },
+    "order_returned": {
+        "zh": "订单 {order} 的退货已经收到，{money} 元将原路退回。{after}",
+        "en": "Your return of order {order} has arrived, and ¥{money} goes back the way it was paid. {after}",
+    },
+    "order_refunded": {
+        "zh": "订单 {order} 已部分退款，共 {money} 元，将原路退回。{after}",
+        "en": "A part of order {order} is refunded: ¥{money} in all goes back the way it was paid. {after}",
+    },
+    "points_taken_back": {
+        "zh": "这笔订单获得的 {points} 积分相应收回，您现在有 {balance} 积分。",
+        "en": "The {points} points earned with it are taken back; you have {balance} points now.",
+    },
+    "code_used": {
+        "zh": "兑换码 {code}（{reward}）已经为您使用。",
+        "en": "Your code {code} ({reward}) has been used for you.",
+    },
+    "code_cancelled": {
+        "zh": "兑换码 {code}（{reward}）已经取消，积分已退回。您现在有 {balance} 积分。",
+        "en": "Your code {code} ({reward}) is cancelled and its points are back. You have {balance} points now.",
+    },
     "late_first_response": {
         "zh": "抱歉，我们没能在约定的{due}前联系您（工单 {number}）。",
         "en": "I am sorry: we did not get back to you by {due} as promised (ticket {number}).",
@@ -105,8 +164,8 @@ SENTENCES: dict[str, dict[str, str]] = {
     "reason_major_complaint": {"zh": "重大投诉", "en": "major complaint"},
     "reason_stuck": {"zh": "机器人没能解决", "en": "the bot got stuck"},
     "reason_system": {"zh": "系统故障", "en": "a system failure"},
-    "note_unreachable": {"zh": "客户停用了我们的机器人，消息送不到他们那里；他们再次发来消息后恢复。",
-                         "en": "The customer has blocked our bot: nothing reaches them until they write again."},
+    "note_unreachable": {"zh": "客户停用或取关了我们，消息送不到他们那里；他们再次发来消息后恢复。",
+                         "en": "The customer has blocked or left us: nothing reaches them until they write again."},
     "note_undelivered": {"zh": "消息没有送达：{reason}。「{text}」", "en": "Not delivered: {reason}. “{text}”"},
     "undelivered_unknown": {"zh": "两次都没有收到渠道的确认，客户可能已经看到",
                             "en": "the channel confirmed neither of two attempts; the customer may have seen it"},
@@ -116,7 +175,22 @@ SENTENCES: dict[str, dict[str, str]] = {
     "undelivered_server_error": {"zh": "渠道的服务器出错", "en": "the channel's server failed"},
     "undelivered_token_refused": {"zh": "渠道不接受机器人的令牌", "en": "the channel does not accept the bot's token"},
     "undelivered_not_set_up": {"zh": "这个机器人没有设置", "en": "this bot is not set up"},
+    "undelivered_window_over": {"zh": "客户超过 48 小时没有来信，渠道不再允许回复；客户再次来信后可以重发",
+                                "en": "the customer has not written for 48 hours, after which the channel takes no "
+                                      "answer; it can be sent again once they write"},
+    "undelivered_too_many": {"zh": "客户上次来信后的回复条数已用完；客户再次来信后可以重发",
+                             "en": "the channel takes no more answers until the customer writes again"},
     "undelivered_other": {"zh": "出现意外错误", "en": "something unforeseen went wrong"},
+    "slow_down": {
+        "zh": "您的消息来得有点快，我还没来得及读。请稍等片刻，我会一起看完再回复您。",
+        "en": "Your messages come faster than I can read. Give me a moment, and I will read them all and answer.",
+    },
+    "blocked": {
+        "zh": "您暂时无法在这里联系我们，您的消息不会被回复。",
+        "en": "You cannot reach us here for the time being, and your messages will not be answered.",
+    },
+    "note_blocked": {"zh": "{name} 屏蔽了这位客户：{reason}", "en": "{name} blocked this customer: {reason}"},
+    "note_unblocked": {"zh": "{name} 解除了屏蔽。", "en": "{name} lifted the block."},
     "note_edited": {"zh": "客户修改了消息，原文：「{text}」", "en": "The customer edited a message. It said: “{text}”"},
     "anger_of": {"zh": "（愤怒值 {anger:.2f}）", "en": " (anger {anger:.2f})"},
 }

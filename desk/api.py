@@ -1,7 +1,7 @@
 """The desk's JSON API."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from crm_store.models import Conversation, Message, SupportAgent, Ticket
 from crm_store.models.base import LARGEST_ID
+from crm_store.queries.attachments import AttachmentRow, attachments_of
 from crm_store.queries.corrections import Corrected, corrections_of
 from crm_store.queries.customers import CustomerCard
 from crm_store.queries.queue import queue_counts, queue_for
@@ -25,13 +26,13 @@ from desk.problems import Invalid, Missing, Throttled, WrongLogin
 from desk.routing import ApiRoute
 
 THROTTLED_SECONDS = 900
-_REFUSALS: dict[int | str, dict[str, Any]] = {
+REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": shapes.ProblemOut, "description": words} for status, words in {
         400: "The body cannot be read", 401: "Nobody is logged in", 403: "Not allowed, or sent by another site",
         404: "No such object, or not yours to see", 409: "Somebody else owns it, or its state does not allow it",
         413: "The body is too large", 422: "A field cannot be accepted"}.items()}
 
-router = APIRouter(prefix="/api", route_class=ApiRoute, tags=["desk"], responses=_REFUSALS)
+router = APIRouter(prefix="/api", route_class=ApiRoute, tags=["desk"], responses=REFUSALS)
 
 
 def object_id(conversation_id: int) -> int:
@@ -132,9 +133,12 @@ def conversation(key: int = Depends(object_id), deps: DeskDeps = Depends(deps_of
         found = access_conversation(session, agent, key)
         recorded = panes.look_is_recorded(session, agent, key, now)
         corrected = corrections_of(session, key)
+        messages = panes.messages_of(session, key)
+        sent = attachments_of(session, [message.id for message in messages])
         answer = shapes.ThreadOut(
             conversation=_conversation(found),
-            messages=[_message(message, corrected.get(message.id, {})) for message in panes.messages_of(session, key)],
+            messages=[_message(message, corrected.get(message.id, {}), sent.get(message.id, ()))
+                      for message in messages],
             customer=_customer(card_for(session, agent, found, now)),
             tickets=[_ticket(ticket) for ticket in panes.tickets_of(session, key)])
     if not recorded:
@@ -325,12 +329,21 @@ def _corrected(said: Mapping[str, Corrected]) -> shapes.CorrectedOut:
                                intent=said["intent"].value if "intent" in said else None)
 
 
-def _message(m: Message, corrected: Mapping[str, Corrected]) -> shapes.MessageOut:
+def _attachment(a: AttachmentRow) -> shapes.AttachmentOut:
+    latitude, longitude = a.place or (None, None)
+    return shapes.AttachmentOut(
+        kind=a.kind, name=a.name, size=a.size, state=a.state, reason=a.reason, image=a.image,
+        url=f"/desk/attachments/{a.token}" if a.file else None, latitude=latitude, longitude=longitude)
+
+
+def _message(m: Message, corrected: Mapping[str, Corrected],
+             sent: Sequence[AttachmentRow] = ()) -> shapes.MessageOut:
     read = panes.understood_of(m.understood) if m.understood else None
     return shapes.MessageOut(
         id=m.id, direction=m.direction, author=m.author, agent=_person(m.agent), text=m.text,
         buttons=[shapes.ButtonOut(title=str(b.get("title", "")), payload=str(b.get("payload", ""))) for b in m.buttons],
         created_at=m.created_at, anger=m.anger, valence=m.valence, delivery_state=m.delivery_state,
+        attachments=[_attachment(each) for each in sent],
         corrected=_corrected(corrected), understood=None if read is None else shapes.UnderstoodOut(
             intent=m.intent, confidence=read.confidence, language=read.language,
             articles=[shapes.ArticleOut(slug=slug, score=score) for slug, score in read.articles]))

@@ -11,17 +11,28 @@ from starlette.staticfiles import StaticFiles
 
 from desk import (
     api,
+    attachments,
+    blocks,
+    care,
+    exchange,
+    exchange_api,
     figures,
     learning,
+    listening,
     log_export,
     logs,
+    loyalty,
+    memory,
+    merges,
     notice_settings,
     pages,
     password,
     presence,
+    privacy,
     sending,
     settings,
     stream,
+    value,
 )
 from desk.deps import DeskDeps
 from desk.routing import SECURITY_HEADERS
@@ -41,8 +52,8 @@ class DeskFiles(StaticFiles):
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """A file, or that it has not changed."""
         response = super().file_response(*args, **kwargs)
-        for name, value in SECURITY_HEADERS.items():
-            response.headers.setdefault(name, value)
+        for name, words in SECURITY_HEADERS.items():
+            response.headers.setdefault(name, words)
         response.headers.setdefault("Cache-Control", "no-cache")
         return response
 
@@ -56,8 +67,10 @@ def mount_desk(app: FastAPI, deps: DeskDeps) -> None:
     """
     app.state.desk = deps
     app.mount("/desk/static", DeskFiles(directory=STATIC), name="desk-static")
-    for module in (api, presence, stream, log_export, logs, figures, learning, settings, notice_settings, password,
-                   pages):
+    for module in (api, attachments, blocks, care, exchange_api, exchange, figures, learning, listening, log_export,
+                   logs, loyalty, memory, notice_settings, password, presence, privacy, settings, stream, value, pages):
         app.include_router(module.router)
+    app.include_router(merges.scripts)
+    app.include_router(merges.forms)
     app.include_router(sending.scripts)
     app.include_router(sending.forms)

@@ -1,6 +1,7 @@
 """The customer pane: the card of whoever a conversation is with, masked for who looks."""
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -8,13 +9,18 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from crm_store.models import Conversation, Customer, Escalation, SlaClock, SupportAgent, Ticket
+from crm_store.models import Consent, Conversation, Customer, Escalation, Fact, SlaClock, SupportAgent, Ticket
+from crm_store.queries.blocks import BlockRow, running_block
 from crm_store.queries.customers import CustomerCard, customer_card
 from crm_store.rules.personal_data import mask
 from crm_store.services.access import visible_to
+from crm_store.services.counter import CAN_COME_BACK
+from crm_store.services.memory import facts_of
+from crm_store.services.privacy import consent_history
 from crm_store.services.tickets import UNSOLVED
 from desk.panes import clocks_shown
 from desk.rendering import Reader
+from desk.value_view import Shown, value_shown
 
 SEES_PERSONAL_DATA = ("manager", "admin")
 MOOD_DAYS = 30
@@ -50,6 +56,7 @@ class OtherTalk:
 class OpenTicket:
     """A ticket that is not solved, with the promises that matter. ``stage`` is of a complaint."""
 
+    id: int
     number: str
     kind: str
     grade: str | None
@@ -73,7 +80,14 @@ class CustomerView:
     days: int
     peak: str
     masked: bool
+    decisions: list[Consent]
     others: list[OtherTalk]
+    facts: Collection[Fact] = ()
+    can_come_back: Collection[str] = CAN_COME_BACK
+    block: BlockRow | None = None
+    value: Shown | None = None
+    may_unblock: bool = False
+    unreachable_since: datetime | None = None
 
 
 def card_for(session: Session, agent: SupportAgent, conversation: Conversation, now: datetime) -> CustomerCard | None:
@@ -96,19 +110,29 @@ def _shortened(external_id: str) -> str:
     return external_id[:EXTERNAL_ID_SHOWN] + "…" if len(external_id) > EXTERNAL_ID_SHOWN else "…"
 
 
+def shown_id(agent: SupportAgent, external_id: str) -> str:
+    """A channel's id of a person, shortened below managers."""
+    return external_id if agent.role in SEES_PERSONAL_DATA else _shortened(external_id)
+
+
 def customer_pane(session: Session, agent: SupportAgent, conversation: Conversation, reader: Reader) -> CustomerView:
     """The card as it reads, with the chart of the customer's mood and what else there is of them."""
     card = card_for(session, agent, conversation, reader.now)
     masked = agent.role not in SEES_PERSONAL_DATA
     identity = conversation.identity
     angers = [anger for _, anger in card.mood] if card else []
+    block = running_block(session, identity.id, reader.now)
     return CustomerView(
         card=card, channel=conversation.channel, since=identity.created_at,
         external_id=_shortened(identity.external_id) if masked else identity.external_id,
         tickets=_open_tickets(session, conversation),
         expiring=card.expiring if card else [],
         mood=_bars(card, reader) if card else [], days=len(angers), peak=f"{max(angers):.2f}" if angers else "–",
-        masked=masked, others=_others(session, agent, conversation))
+        masked=masked, decisions=consent_history(session, card.id) if card else [],
+        others=_others(session, agent, conversation), block=block,
+        value=value_shown(session, card.id, reader) if card else None,
+        may_unblock=block is not None and (block.by_id == agent.id or agent.is_at_least("lead")),
+        unreachable_since=identity.unreachable_since, facts=facts_of(session, card.id) if card else ())
 
 
 def _same_person(conversation: Conversation) -> Any:
@@ -123,7 +147,7 @@ def _open_tickets(session: Session, conversation: Conversation) -> list[OpenTick
         select(Ticket).join(Conversation, Conversation.id == Ticket.conversation_id)
         .where(_same_person(conversation), Ticket.status.in_(UNSOLVED)).options(selectinload(Ticket.clocks))
         .order_by(Ticket.id.desc())).scalars()
-    return [OpenTicket(ticket.number, ticket.kind, ticket.grade, ticket.status,
+    return [OpenTicket(ticket.id, ticket.number, ticket.kind, ticket.grade, ticket.status,
                        ticket.stage if ticket.kind == "complaint" else None, ticket.opened_at, clocks_shown([ticket]))
             for ticket in found]
 

@@ -6,9 +6,10 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
+from crm_store.rules.spreadsheets import is_formula
+
 CSV_BEGINS = "\ufeff"  # without this mark Excel takes UTF-8 for something else
 CSV_TYPE = "text/csv; charset=utf-8"
-FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
 
 
 def csv_row(cells: Iterable[Any]) -> str:
@@ -20,7 +21,7 @@ def csv_row(cells: Iterable[Any]) -> str:
 
 def harmless(text: str) -> str:
     """A cell's text with an apostrophe in front where a spreadsheet would take it for a formula."""
-    return f"'{text}" if text.startswith(FORMULA) or text.lstrip().startswith(FORMULA) else text
+    return f"'{text}" if is_formula(text) else text
 
 
 def attachment(name: str) -> dict[str, str]:

@@ -9,10 +9,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from crm_store.models.tickets import PROMISES, REASONS
-from crm_store.queries import figures, figures_intents, figures_promises
+from crm_store.queries import figures, figures_intents, figures_promises, listening
 from crm_store.queries.figures import BANDS, BEFORE, OUTCOMES, Scope
 from crm_store.queries.figures_promises import Kept, Verdict
 from crm_store.rules.figures import share, wilson
+from crm_store.rules.suggestions import NetPromoter
 from desk.charts import Series, stacked_bars
 from desk.figures_board import LOGS, Board, Cell, Figure, number, percent
 from desk.rendering import MINUS
@@ -294,6 +295,29 @@ def ratings_by_reason(board: Board) -> Figure:
                      lambda reason: (board.say(f"reason_{reason}"), board.log(reason=reason)))
 
 
+def ratings_by_policy(board: Board) -> Figure:
+    """Ratings by the SLA policy that the conversation's latest ticket had."""
+    return _rated_by(board, "ratings_by_policy", board.say("fig_policy"),
+                     figures.scores_of_policies(board.session, board.scope),
+                     lambda name: (name or board.say("fig_no_policy"), None))
+
+
+def nps(board: Board) -> Figure:
+    """Whether customers would recommend the shop, in all and by the agent they had talked to."""
+    rows = [_promoted(board, board.say("fig_nps_all"), listening.recommended(board.session, board.scope))]
+    rows += [_promoted(board, board.agent(agent_id), found) for agent_id, found in sorted(
+        listening.recommended_by_agent(board.session, board.scope).items(), key=lambda each: -each[1].answers)]
+    return Figure("nps", _promoted_columns(board, board.say("agent")), rows if rows[0][1].value else [])
+
+
+def nps_by_policy(board: Board) -> Figure:
+    """Whether customers would recommend the shop, by the SLA policy of the ticket before."""
+    found = listening.recommended_by_policy(board.session, board.scope)
+    rows = [_promoted(board, name or board.say("fig_no_policy"), each)
+            for name, each in sorted(found.items(), key=lambda each: -each[1].answers)]
+    return Figure("nps_by_policy", _promoted_columns(board, board.say("fig_policy")), rows)
+
+
 def failed_intents(board: Board) -> Figure:
     """The intents with which something went wrong."""
     found = figures_intents.failures(board.session, board.scope, board.read)[:INTENTS_SHOWN]
@@ -339,7 +363,8 @@ def backlog_over_time(board: Board) -> Figure:
 
 FIGURES: dict[str, Callable[[Board], Figure]] = {each.__name__: each for each in (
     volume, reasons, promises, breaches, policies, agents, hours, mood, angry_intents, calmed, ratings,
-    ratings_by_agent, ratings_by_reason, failed_intents, backlog, backlog_over_time)}
+    ratings_by_agent, ratings_by_reason, ratings_by_policy, nps, nps_by_policy, failed_intents, backlog,
+    backlog_over_time)}
 
 
 def satisfied(board: Board) -> str:
@@ -367,6 +392,20 @@ def _rated_by(board: Board, name: str, column: str, scored: Iterable[figures.Sco
                      board.interval(good, given.total())])
     return Figure(name, [column, board.say("fig_average"), board.say("fig_ratings"), board.say("fig_good_share"),
                          board.say("fig_interval")], rows)
+
+
+def _promoted(board: Board, name: str, found: NetPromoter) -> list[Cell]:
+    score, interval = found.score, found.interval
+    return [board.label(name), board.count(found.answers),
+            Cell(None if score is None else round(score, 1), "–" if score is None else f"{score:+.0f}"),
+            Cell(None if interval is None else f"{interval[0]:.1f}…{interval[1]:.1f}",
+                 "–" if interval is None else f"{interval[0]:+.0f} … {interval[1]:+.0f}"),
+            board.share(found.promoters, found.answers, bar=True), board.share(found.detractors, found.answers)]
+
+
+def _promoted_columns(board: Board, what: str) -> list[str]:
+    return [what, *(board.say(name) for name in (
+        "fig_nps_answers", "fig_nps_score", "fig_interval", "fig_nps_promoters", "fig_nps_detractors"))]
 
 
 def _kept_columns(board: Board) -> list[str]:

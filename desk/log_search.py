@@ -4,7 +4,7 @@
 
 =============  =======================================================================================================
 ``words``      in messages, notes, customers' names and numbers, tickets' numbers; "in quotes" what belongs together
-``channel``    ``web``, ``http``, ``telegram``
+``channel``    ``web``, ``http``, ``telegram``, ``wechat``
 ``language``   ``zh``, ``en``
 ``status``     ``pending``, ``open``, ``snoozed``, ``resolved``
 ``intent``     the name of an intent, of any message

@@ -193,7 +193,8 @@ def _thread(session: Session, agent: SupportAgent, key: int, reader: Reader, sea
     end = part * LINES_AT_ONCE
     rows, _ = panes.lines_of(session, key, reader, panes.tickets_of(session, key), _marking(agent, wanted),
                              before=ids[end] if end < len(ids) else None,
-                             limit=max(1, len(ids[end - LINES_AT_ONCE:end])))
+                             limit=max(1, len(ids[end - LINES_AT_ONCE:end])),
+                             named=str if _sees_all_of(agent) else mask)
     return ThreadPart(rows, part, parts, len(hits), with_hits)
 
 

@@ -194,7 +194,7 @@ def _own_page(request: Request, deps: DeskDeps, agent: SupportAgent, email: str,
 def _hook_page(request: Request, deps: DeskDeps, agent: SupportAgent, form: HookForm) -> Response:
     with deps.store.read() as session:
         reader = reader_for(session, language_of(request, agent), deps.clock())
-    return _manage(request, "webhook.html", reader, agent, form=form, kinds=NOTICE_KINDS,
+    return _manage(request, "webhook.html", reader, agent, form=form, kinds=chosen.TOLD_KINDS,
                    status_code=422 if form.problem else 200)
 
 

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from crm_store.models import Conversation, SupportAgent, Team
 from crm_store.queries.notifications import mark_seen
 from crm_store.rules.intents import INTENTS
+from crm_store.rules.points import grant_limit
 from crm_store.services import staff
 from crm_store.services.access import access_conversation
 from desk import auth, panes
@@ -117,6 +118,7 @@ def desk(request: Request, conversation: str = "", deps: DeskDeps = Depends(deps
         response = page(
             request, "desk.html", language=reader.language, reader=reader, agent=agent, selected=selected,
             causes=CAUSES, intents=INTENTS, teams=teams, choices=CHOICES,
+            most_points=grant_limit(agent.role),
             **panes.queue_pane(session, agent, reader, place), **_conversation_panes(session, agent, found, reader))
     _record_look(deps, agent, selected)
     return response

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from crm_store.models import (
     SupportAgent,
     Ticket,
 )
+from crm_store.queries.attachments import AttachmentRow, attachments_of
 from crm_store.queries.corrections import Corrected, corrections_of
 from crm_store.queries.notifications import notifications_for
 from crm_store.queries.queue import QueueRow, queue_counts, queue_for
@@ -92,6 +93,9 @@ class Line:
     due_at: datetime | None = None
     event: str | None = None
     words: str = ""
+    attachments: tuple[AttachmentRow, ...] = ()
+    held: str | None = None
+    edited_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -281,8 +285,8 @@ def _rank(clock: SlaClock) -> tuple[bool, float]:
 
 
 def lines_of(session: Session, conversation_id: int, reader: Reader, tickets: Sequence[Ticket],
-             shown: Callable[[str], str] = str, *, before: int | None = None,
-             limit: int = THREAD_LIMIT) -> tuple[list[Line], int | None]:
+             shown: Callable[[str], str] = str, *, before: int | None = None, limit: int = THREAD_LIMIT,
+             named: Callable[[str], str] = str) -> tuple[list[Line], int | None]:
     """The newest lines of the thread as they read, oldest first, and before which message there is more.
 
     Args:
@@ -293,13 +297,22 @@ def lines_of(session: Session, conversation_id: int, reader: Reader, tickets: Se
         shown: what becomes of a message's text before it is shown, such as masking.
         before: the id of a message; only what came before it.
         limit: the most messages.
+        named: what becomes of an attachment's name before it is shown.
     """
     promised = {ticket.number: clock.due_at for ticket in tickets for clock in reversed(ticket.clocks)
                 if clock.promise == "first_response"}
     corrected = corrections_of(session, conversation_id)
     found = thread_page(session, conversation_id, before=before, limit=limit)
     rows = sorted(found.rows, key=_told_at)
-    return [_line(row, reader, promised, shown, corrected, len(tickets) > 1) for row in rows], found.earlier
+    sent = attachments_of(session, [row.id for row in rows if row.kind == "message"])
+    lines = [_line(row, reader, promised, shown, corrected, len(tickets) > 1) for row in rows]
+    return [_with_attachments(line, sent.get(line.id, ()), named) for line in lines], found.earlier
+
+
+def _with_attachments(line: Line, sent: Sequence[AttachmentRow], named: Callable[[str], str]) -> Line:
+    if line.kind != "message" or not sent:
+        return line
+    return replace(line, attachments=tuple(replace(each, name=named(each.name)) for each in sent))
 
 
 def _told_at(row: ThreadRow) -> tuple[datetime, int, int]:
@@ -326,7 +339,8 @@ def _line(row: ThreadRow, reader: Reader, promised: Mapping[str, datetime], show
         f"m{row.id}", "message", row.id, row.at, direction=row.direction, author=row.author, agent=row.agent_name,
         text=shown(row.text), buttons=tuple(str(button.get("title", "")) for button in row.buttons),
         delivery_state=row.delivery_state or "queued", intent=row.intent, anger=row.anger, valence=row.valence,
-        understood=understood_of(row.understood or {}), corrected=corrected.get(row.id, {}), typed=row.payload is None)
+        understood=understood_of(row.understood or {}), corrected=corrected.get(row.id, {}), typed=row.payload is None,
+        held=row.held, edited_at=row.edited_at)
 
 
 def understood_of(read: Mapping[str, Any]) -> Understood:

@@ -48,6 +48,12 @@ class Forbidden(Problem):
     code, status = "forbidden", 403
 
 
+class AboveLimit(Forbidden):
+    """It is more than the agent's role may give."""
+
+    code = "above_limit"
+
+
 class CrossSite(Problem):
     """Another site made the browser send this."""
 
@@ -64,6 +70,24 @@ class Conflict(Problem):
     """The conversation is not in a state that allows this."""
 
     code, status = "wrong_state", 409
+
+
+class CodeUnknown(Conflict):
+    """The customer has no such code."""
+
+    code = "code_unknown"
+
+
+class CodeUsed(Conflict):
+    """The code was used before."""
+
+    code = "code_used"
+
+
+class CodeCancelled(Conflict):
+    """The code was cancelled before."""
+
+    code = "code_cancelled"
 
 
 class Claimed(Conflict):

@@ -30,7 +30,9 @@ SOON = timedelta(minutes=15)
 MINUS = "\N{MINUS SIGN}"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
-CONSOLE_PAGES = {"logs": "lead", "figures": "lead", "learning": "lead", "settings": "manager"}
+CONSOLE_PAGES = {
+    "logs": "lead", "figures": "lead", "learning": "lead", "feedback": "lead", "blocks": "lead", "value": "manager",
+    "care": "manager", "settings": "manager", "privacy": "admin"}
 """The pages of the console, each with the lowest role that may open it."""
 
 _templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,

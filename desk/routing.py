@@ -46,7 +46,7 @@ class DeskRoute(APIRoute):
         async def handle(request: Request) -> Response:
             try:
                 auth.refuse_cross_site(request)
-                response = await inner(_limited(request))
+                response = await inner(_limited(request, self.body_limit(request)))
             except Problem as problem:
                 response = self.refusal(request, problem)
             except CrmError as error:
@@ -63,6 +63,10 @@ class DeskRoute(APIRoute):
             return response
 
         return handle
+
+    def body_limit(self, request: Request) -> int:
+        """How many bytes a request may have."""
+        return BODY_LIMIT
 
     def refusal(self, request: Request, problem: Problem) -> Response:
         """The answer to a request that is refused."""
@@ -125,10 +129,10 @@ def _http_problem(error: HTTPException) -> Problem:
     return problem
 
 
-def _limited(request: Request) -> Request:
+def _limited(request: Request, limit: int) -> Request:
     """The same request, refusing a body above the limit, announced or not."""
     announced = request.headers.get("content-length", "0")
-    if not announced.isdigit() or int(announced[:12]) > BODY_LIMIT:
+    if not announced.isdigit() or int(announced[:12]) > limit:
         raise TooLarge()
     received = 0
 
@@ -136,7 +140,7 @@ def _limited(request: Request) -> Request:
         nonlocal received
         message = await request.receive()
         received += len(message.get("body", b""))
-        if received > BODY_LIMIT:
+        if received > limit:
             raise HTTPException(413)  # what reads the body lets nothing else through
         return message
 

@@ -230,6 +230,20 @@ class CorrectedOut(BaseModel):
     intent: str | None
 
 
+class AttachmentOut(BaseModel):
+    """What a customer sent with a message or instead of one."""
+
+    kind: str
+    name: str
+    size: int
+    state: Literal["waiting", "kept", "refused"]
+    reason: str | None = Field(description="Why it is refused")
+    image: bool = Field(description="Its content is proven to be a picture")
+    url: str | None = Field(description="Where its file is; null without one")
+    latitude: float | None
+    longitude: float | None
+
+
 class MessageOut(BaseModel):
     """A message or a note; a note is never sent."""
 
@@ -245,6 +259,7 @@ class MessageOut(BaseModel):
     valence: str | None
     corrected: CorrectedOut
     delivery_state: str | None
+    attachments: list[AttachmentOut]
 
 
 class ClockOut(BaseModel):

@@ -3,7 +3,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from desk.words import figures, learning, logs, notices, settings, work
+from desk.words import (
+    attachments,
+    blocks,
+    care,
+    channels,
+    exchange,
+    figures,
+    learning,
+    listening,
+    logs,
+    loyalty,
+    memory,
+    merges,
+    notices,
+    privacy,
+    settings,
+    value,
+    work,
+)
 
 LANGUAGES = ("zh", "en")
 
@@ -65,7 +83,7 @@ WORDS: dict[str, tuple[str, str]] = {  # key: (zh, en)
     "short_en": ("英", "EN"),
     "channel_web": ("网页", "Web"),
     "channel_http": ("接口", "HTTP"),
-    "channel_telegram": ("Telegram", "Telegram"),
+    "channel_telegram": ("Telegram", "Telegram"), "channel_wechat": ("微信", "WeChat"),
     "reason_asked": ("要求人工", "Asked"),
     "reason_anger": ("情绪激动", "Angry"),
     "reason_major_complaint": ("重大投诉", "Major complaint"),
@@ -353,7 +371,8 @@ WORDS: dict[str, tuple[str, str]] = {  # key: (zh, en)
     "error_throttled": ("尝试次数太多，请过一会儿再试。", "Too many attempts; wait a while before the next."),
     "error_network": ("连不上服务器，请稍后再试。", "The server cannot be reached; try again in a moment."),
 }
-for _area in (logs, figures, learning, settings, notices, work):
+for _area in (attachments, blocks, care, channels, exchange, figures, learning, listening, logs, loyalty, memory,
+              merges, notices, privacy, settings, value, work):
     WORDS.update(_area.WORDS)
 FOR_SCRIPTS = (
     "live", "connecting", "offline", "sound_on", "sound_off", "new_arrival", "new_message_from", "hours", "days",
@@ -362,6 +381,8 @@ FOR_SCRIPTS = (
     "gone", "gone_hint", "gone_to", "snoozed_done", "woken", "snooze_needs_time", "transferred", "load_of", "away",
     "busy", "free_count", "short_zh", "short_en", "grade_title", "graded", "propose_title", "proposed",
     "looking", "typing", "and",
+    "grant_title", "points_given", "came_back_title", "order_came_back", "code_done_use", "code_done_cancel",
+    "unlinked",
     "browser_on", "browser_off", "browser_blocked",
 )
 

@@ -11,8 +11,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from crm_store.models import Conversation, Message, SlaClock, SupportAgent, Ticket
+from crm_store.queries.attachments import AttachmentRow, attachments_of
 
 PAGE = 200
+ATTACHMENTS = "/api/chat/attachments"
 OWNED_BY_HUMANS = ("open", "snoozed")
 
 
@@ -67,25 +69,35 @@ def chat_view(session: Session, identity_id: int, after_id: int, *, incoming: bo
     ).all()
     if newest_first:
         rows = rows[::-1]
+    sent = attachments_of(session, [message.id for message, _ in rows])
     conversation = session.execute(
         select(Conversation.id, Conversation.status, SupportAgent.name)
         .outerjoin(SupportAgent, SupportAgent.id == Conversation.assignee_id)
         .where(Conversation.identity_id == identity_id).order_by(Conversation.id.desc()).limit(1)
     ).first()
     return ChatView(
-        conversation.id if conversation else None, [shown_message(message, name) for message, name in rows],
+        conversation.id if conversation else None,
+        [shown_message(message, name, sent.get(message.id, ())) for message, name in rows],
         _state(session, conversation) if conversation else ChatState(),
         [message.id for message, _ in rows if message.delivery_state == "queued"],
         more=not newest_first and len(rows) == limit)
 
 
-def shown_message(message: Message, agent_name: str | None) -> dict[str, Any]:
+def shown_message(message: Message, agent_name: str | None,
+                  attachments: Sequence[AttachmentRow] = ()) -> dict[str, Any]:
     """A message as JSON; ``message_id`` is the sender's own id of an incoming one."""
     return {
         "id": message.id, "author": message.author, "agent": agent_name, "text": message.text,
         "buttons": shown_buttons(message.buttons), "at": instant(message.created_at),
         "in_reply_to": message.in_reply_to_id, "message_id": message.channel_message_id,
+        "attachments": [shown_attachment(each) for each in attachments if each.file],
     }
+
+
+def shown_attachment(kept: AttachmentRow) -> dict[str, Any]:
+    """An attachment as JSON; its address opens it for its sender only."""
+    return {"token": kept.token, "name": kept.name, "kind": kept.kind, "size": kept.size, "image": kept.image,
+            "url": f"{ATTACHMENTS}/{kept.token}"}
 
 
 def shown_buttons(buttons: Iterable[Any]) -> list[dict[str, str]]:

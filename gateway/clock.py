@@ -41,7 +41,7 @@ async def look_at_clocks(deps: GatewayDeps) -> int:
         if not happened:
             break
         total += happened
-        deps.bell.ring()
+        deps.bell.queued()
     return total
 
 

@@ -13,83 +13,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from crm_store.services import delivery
 from crm_store.services.delivery import Parcel
+from gateway.channel import ChannelAdapter, NotSent, Outcome, RetryAfter, Sent, Unknown, Unreachable
 from gateway.deps import GatewayDeps
 from gateway.lanes import Lanes, keep_looking
 from gateway.metrics import SENT
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.5
-SEND_SECONDS = 60.0  # shorter than a lease
+LOOK_SECONDS = 5.0  # for what nobody told of: leases that ran out, messages that other processes queued
+SEND_SECONDS = 30.0  # shorter than a lease
+NOTE_AGAIN_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0)  # in all shorter than what is left of a lease
 MOST_LANES = 2000  # that wait for their turn at once
-
-
-@dataclass(frozen=True)
-class Sent:
-    """The channel has taken it, under an id of its own."""
-
-    channel_id: str | None = None
-
-
-@dataclass(frozen=True)
-class RetryAfter:
-    """The channel wants to be left alone for so many seconds; it has not taken it."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class NotSent:
-    """It surely did not arrive, and may later."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Refused:
-    """The channel will never take it."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Unreachable:
-    """The person has blocked the shop on this channel."""
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """It may have arrived: the answer did not come."""
-
-    reason: str
-
-
-Outcome = Sent | RetryAfter | NotSent | Refused | Unreachable | Unknown
-
-
-class ChannelAdapter(Protocol):
-    """One channel that messages are pushed to."""
-
-    name: str
-
-    def pieces(self, parcel: Parcel) -> Sequence[str]:
-        """The texts that a message is sent as, one after the other; the same at every attempt."""
-
-    async def ready(self, address: str) -> None:
-        """Wait until the channel allows one more message to this person."""
-
-    async def send(self, parcel: Parcel, text: str, *, last: bool) -> Outcome:
-        """Hand one piece over; the last one carries the buttons. Raises nothing that can be foreseen."""
 
 
 class Delivery:
@@ -99,14 +41,37 @@ class Delivery:
         """Start idle. Channels without an adapter are left alone: their people fetch their messages themselves."""
         self._deps = deps
         self._adapters: Mapping[str, ChannelAdapter] = {adapter.name: adapter for adapter in adapters}
-        self._serving = Lanes(self._serve, "delivery")
+        self._serving = Lanes(self._serve, "delivery", self._served)
+        self._told_again: set[int] = set()
+        self._wake = asyncio.Event()
+        self._running = False
 
     async def run(self) -> None:
-        """Look twice a second for what is due, until cancelled; then end what is under way, or leave it."""
+        """Send what the bell tells of, and look now and then, until cancelled; then end what is under way, or leave it.
+        """
+        self._running = True
+        self._deps.bell.deliver_by(self.told)
         try:
-            await keep_looking(self.look, LOOK_SECONDS, "messages to send")
+            await keep_looking(self.look, LOOK_SECONDS, "messages to send", self._wake)
         finally:
+            self._running = False
             await self._serving.stop()
+
+    def told(self, channel: str | None, identity_id: int | None) -> None:
+        """A message may be queued for this person, or for anybody. Never waits."""
+        if identity_id is None:
+            self._wake.set()
+        elif channel in self._adapters:
+            self._begin(identity_id)
+
+    def _begin(self, identity_id: int) -> None:
+        if len(self._serving) < MOST_LANES and not self._serving.begin(identity_id):
+            self._told_again.add(identity_id)
+
+    def _served(self, identity_id: int) -> None:
+        if identity_id in self._told_again:
+            self._told_again.discard(identity_id)
+            self._begin(identity_id)
 
     async def look(self) -> None:
         """Serve every lane in which something may be sent."""
@@ -133,8 +98,16 @@ class Delivery:
                 if parcel is not None:
                     await self._send(parcel)
                 self._deps.bell.ring()
+            await self._come_back(identity_id)
         except SQLAlchemyError:  # the lease runs out, and a look finds the message again
             log.exception("the store failed while messages were sent")
+
+    async def _come_back(self, identity_id: int) -> None:
+        """Serve the lane again when what waits in it is due."""
+        due = await self._deps.transactions.read(lambda session: delivery.next_due(session, identity_id))
+        if due is not None and self._running:
+            seconds = (due - self._deps.clock()).total_seconds()
+            asyncio.get_running_loop().call_later(max(0.0, seconds), self._begin, identity_id)
 
     def _address(self, identity_id: int, session: Session) -> tuple[str, str] | None:
         return delivery.waiting_address(session, identity_id, self._deps.clock())
@@ -155,7 +128,17 @@ class Delivery:
         if not isinstance(outcome, Sent):
             log.warning("message not sent at attempt %d: %s", parcel.attempt, outcome,
                         extra={"conversation_id": parcel.conversation_id, "message_id": parcel.message_id})
-        await self._deps.transactions.write(partial(self._note, parcel, outcome, last))
+        await self._keep(partial(self._note, parcel, outcome, last))
+
+    async def _keep(self, note: Callable[[Session], None]) -> None:
+        """Note what came of it, also where the store comes back only after a while: else it would be sent again."""
+        for seconds in NOTE_AGAIN_SECONDS:
+            try:
+                return await self._deps.transactions.write(note)
+            except SQLAlchemyError:
+                log.warning("what came of a message cannot be noted; trying again", exc_info=True)
+                await asyncio.sleep(seconds)
+        await self._deps.transactions.write(note)
 
     def _note(self, parcel: Parcel, outcome: Outcome, last: bool, session: Session) -> None:
         now = self._deps.clock()

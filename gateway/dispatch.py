@@ -29,6 +29,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from crm_store.errors import NotFound
 from crm_store.models import Message
 from crm_store.services import dispatch
 from crm_store.services.dispatch import Turn
@@ -153,6 +154,10 @@ class Dispatcher:
             except asyncio.CancelledError:
                 await asyncio.shield(self._leave(conversation_id))
                 raise
+            except NotFound:
+                log.info("erased during its turn", extra={"conversation_id": conversation_id})
+                if turn is not None:
+                    self._settle(turn.message_id, handled=False)
             except SQLAlchemyError:  # the lease runs out, and the scan finds the message again
                 log.exception("the store failed during a dispatch", extra={"conversation_id": conversation_id})
             except Exception:  # the edge of the loop: one conversation must not end the others
@@ -187,7 +192,7 @@ class Dispatcher:
         for waiter, outcome in outcomes.items():
             waiter.outcome = outcome
         self._settle(turn.message_id, handled=True)
-        self._deps.bell.ring()
+        self._deps.bell.queued(turn.context["channel"], turn.context["identity_id"])
         return following
 
     def _begin(self, conversation_id: int, session: Session) -> Turn | None:
@@ -227,12 +232,15 @@ class Dispatcher:
 
         try:
             handled_at, again_at = await self._deps.transactions.write(put_off)
+        except NotFound:  # erased during its turn: there is nothing to answer any more
+            self._settle(turn.message_id, handled=False)
+            return
         except SQLAlchemyError:
             log.exception("a message could not be put off; its lease will run out",
                           extra={"conversation_id": turn.conversation_id, "message_id": turn.message_id})
             return
         self._settle(turn.message_id, handled=handled_at is not None)
-        self._deps.bell.ring()
+        self._deps.bell.queued(turn.context["channel"], turn.context["identity_id"])
         if handled_at is not None:
             TURNS.labels("given_up").inc()
             self._woken_again.add(turn.conversation_id)

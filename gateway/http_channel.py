@@ -179,7 +179,10 @@ class HttpChannel:
         except InvalidMessage as error:
             raise problem_for(error, NAMES) from error
         message_id, conversation_id, owner, done = stored
-        if not done:
+        if done is None:
+            self._deps.bell.ring()
+            answer = None
+        elif not done:
             self._deps.bell.ring()
             self._dispatcher.wake(conversation_id)
             answer = await self._dispatcher.outcome(message_id, self._deps.bot_timeout, self._answer)
@@ -189,14 +192,15 @@ class HttpChannel:
             return JSONResponse({"conversation_id": conversation_id, "owner": owner, "status": "stored"}, 202)
         return JSONResponse(answer)
 
-    def _receive(self, asked: MessageIn, session: Session) -> tuple[int, int, str, bool]:
+    def _receive(self, asked: MessageIn, session: Session) -> tuple[int, int, str, bool | None]:
+        """The message, its conversation and owner, and whether it is handled: None where it is held back."""
         received = receive_message(
             session, channel=CHANNEL, external_id=asked.sender, text=asked.text, payload=asked.payload,
-            channel_message_id=asked.message_id, now=self._deps.clock())
+            channel_message_id=asked.message_id, now=self._deps.clock(), a_minute=self._deps.http_rate)
         if not received.duplicate:
             RECEIVED.labels(CHANNEL).inc()
         return (received.message.id, received.conversation.id, owner_of(received.conversation.status),
-                received.message.handled_at is not None)
+                None if received.waits else received.message.handled_at is not None)
 
     def _answer(self, message_id: int, session: Session) -> dict[str, Any]:
         """The answer to a handled message; with that it is delivered, for whoever does not get it asks again."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -71,17 +71,36 @@ class Lanes(Generic[Lane]):
         self._told(lane)
 
 
-async def keep_looking(look: Callable[[], Awaitable[None]], every: float, sought: str) -> None:
+async def keep_looking(look: Callable[[], Awaitable[None]], every: float, sought: str,
+                       wake: asyncio.Event | None = None) -> None:
     """Look again and again, until cancelled; a store that cannot be searched is tried again.
 
     Args:
         look: one look.
         every: seconds between two.
         sought: what is looked for, for the log.
+        wake: ends the wait before it is over.
     """
+    wake = wake or asyncio.Event()
     while True:
+        wake.clear()
         try:
             await look()
         except SQLAlchemyError:
             log.warning("the store cannot be searched for %s; trying again", sought, exc_info=True)
-        await asyncio.sleep(every)
+        waiting = asyncio.ensure_future(wake.wait())
+        try:
+            await asyncio.wait({waiting}, timeout=every)  # wait_for would lose a cancellation that comes with the wake
+        finally:
+            waiting.cancel()
+
+
+async def run_together(loops: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run all of these until cancelled, or until one fails; then end every one of them."""
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -5,7 +5,10 @@ import asyncio
 import logging
 from functools import partial
 
+from crm_store.services.attachments import sweep_files
+from crm_store.services.care import take_care
 from crm_store.services.nightly import begin_nightly, next_run, take_step
+from crm_store.services.value import recount_values
 from gateway.deps import GatewayDeps
 
 log = logging.getLogger(__name__)
@@ -18,7 +21,13 @@ async def run_nightly_job(deps: GatewayDeps) -> None:
     while True:
         pause = LONGEST_PAUSE
         try:
-            await look_whether_due(deps)
+            if await look_whether_due(deps):
+                swept = await deps.transactions.read(
+                    lambda session: sweep_files(session, deps.files, deps.clock()))
+                log.info("stray files of attachments swept: %d", swept)
+            await count_who_bought(deps)
+            if await deps.transactions.write(partial(take_care, now=deps.clock())):
+                deps.bell.ring()
             pause = min(pause, max((next_run(deps.clock()) - deps.clock()).total_seconds(), 1.0))
         except Exception:  # the edge of the loop: every step that was committed stays done
             log.exception("the nightly job did not come to its end; trying again")
@@ -39,3 +48,14 @@ async def look_whether_due(deps: GatewayDeps) -> bool:
     log.info("the nightly job for %s is done: %s", progress.day,
              ", ".join(f"{name} {count}" for name, count in progress.counts.items()))
     return True
+
+
+async def count_who_bought(deps: GatewayDeps) -> int:
+    """Count anew whose orders changed since they were counted, so that their value need not wait for the night."""
+    counted, after = 0, 0
+    while True:
+        done, last = await deps.transactions.write(partial(recount_values, now=deps.clock(), after=after))
+        counted += done
+        if last is None:
+            return counted
+        after = last

@@ -20,13 +20,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from telegram.error import Conflict, InvalidToken, TelegramError
 
-from crm_store.services import telegram
-from gateway.delivery import Delivery
+from crm_store.services import dispatch, telegram
+from gateway.channel import ChannelAdapter
+from gateway.channel_files import ChannelFiles
 from gateway.deps import GatewayDeps
 from gateway.dispatch import Dispatcher
+from gateway.lanes import keep_looking, run_together
 from gateway.metrics import RECEIVED
 from gateway.problems import GatewayRoute, Problem, json_object_of
-from gateway.telegram_client import POLL_SECONDS, TelegramAdapter, TelegramBotClient, wait_of
+from gateway.telegram_client import POLL_SECONDS, TelegramAdapter, TelegramBotClient, read_address, wait_of
 from gateway.telegram_inbox import CHANNEL, Afterwards, Inbox
 from gateway.telegram_updates import update_id_of
 
@@ -38,13 +40,14 @@ MAX_UPDATE = 1024 * 1024
 ERROR_SECONDS, TOKEN_SECONDS, TAKEN_SECONDS = 3.0, 60.0, 5.0
 SWEEP_EVERY = timedelta(hours=1)
 MOST_ERRANDS = 200
+TYPING_SECONDS = 4.0  # Telegram shows it for five
 
 
 class Telegram:
     """The bots of a shop."""
 
     def __init__(self, deps: GatewayDeps, dispatcher: Dispatcher, bots: Sequence[TelegramBotClient], secret: str,
-                 sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+                 sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, *, polling: bool = False) -> None:
         """Start idle.
 
         Args:
@@ -53,14 +56,18 @@ class Telegram:
             bots: the bots.
             secret: makes the secret token of each bot's webhook.
             sleep: waits so many seconds.
+            polling: fetch updates, where they are not posted.
         """
+        self._polling = polling
         self._deps, self._dispatcher, self._secret, self._sleep = deps, dispatcher, secret, sleep
         self._bots: Mapping[int, TelegramBotClient] = {bot.bot_id: bot for bot in bots}
-        self._inbox = Inbox(deps.clock, deps.shop_names)
+        self._inbox = Inbox(deps.clock, deps.shop_names, deps.max_attachment, deps.chat_rate, deps.secret)
         self._holder = secrets.token_hex(16)
         self._errands: set[asyncio.Task[None]] = set()
+        self._answering: dict[int, tuple[TelegramBotClient, int]] = {}
         self._swept_at: datetime | None = None
-        self.delivery = Delivery(deps, [TelegramAdapter(self._bots)])
+        self.adapter: ChannelAdapter = TelegramAdapter(self._bots)
+        self.files = ChannelFiles(deps, CHANNEL, lambda address: self._bots.get(read_address(address)[0]))
 
     def router(self) -> APIRouter:
         """The addresses that Telegram posts updates to, one a bot."""
@@ -68,20 +75,26 @@ class Telegram:
         router.add_api_route(PATH + "/{bot_id}", self._webhook, methods=["POST"])
         return router
 
-    async def run(self, *, polling: bool) -> None:
-        """Deliver, and poll every bot where updates are not posted, until cancelled."""
-        loops = [asyncio.create_task(self.delivery.run(), name="delivery")]
-        if polling:
-            loops += [asyncio.create_task(self._poll(bot), name=f"telegram {bot_id}")
-                      for bot_id, bot in self._bots.items()]
-        try:
-            await asyncio.gather(*loops)
-        finally:
-            for loop in loops:
-                loop.cancel()
-            await asyncio.gather(*loops, *self._errands, return_exceptions=True)
-            for bot in self._bots.values():
-                await bot.close()
+    async def run(self) -> None:
+        """Fetch what customers sent, and poll every bot where updates are not posted, until cancelled."""
+        polls = [self._poll(bot) for bot in self._bots.values()] if self._polling else []
+        await run_together([self.files.run(), keep_looking(self.type_on, TYPING_SECONDS, "turns under way"), *polls])
+
+    async def type_on(self) -> None:
+        """Show again that an answer is being written, where the bot is still at it."""
+        if not self._answering:
+            return
+        waiting = await self._deps.transactions.read(
+            lambda session: dispatch.with_the_bot(session, tuple(self._answering)))
+        self._answering = {each: chat for each, chat in self._answering.items() if each in waiting}
+        for bot, chat_id in tuple(self._answering.values())[:MOST_ERRANDS - len(self._errands)]:
+            self._errand(bot.typing(chat_id))
+
+    async def close(self) -> None:
+        """Let what is under way end, then the connections."""
+        await asyncio.gather(*self._errands, return_exceptions=True)
+        for bot in self._bots.values():
+            await bot.close()
 
     async def take(self, bot_id: int, update: Any, *, polled: bool) -> str:
         """Store an update and have it answered; what kind it is, or why nothing was done.
@@ -123,7 +136,7 @@ class Telegram:
 
     def _afterwards(self, bot_id: int, done: Afterwards) -> None:
         if done.kind != "duplicate":
-            self._deps.bell.ring()
+            (self._deps.bell.ring if done.typing else self._deps.bell.queued)()
         if done.new:
             RECEIVED.labels(CHANNEL).inc()
         if done.conversation_id is not None:
@@ -132,6 +145,8 @@ class Telegram:
             return
         bot = self._bots[bot_id]
         if done.typing is not None:
+            if done.conversation_id is not None:
+                self._answering[done.conversation_id] = bot, done.typing
             self._errand(bot.typing(done.typing))
         if done.pressed is not None:
             self._errand(bot.answer(*done.pressed))

@@ -4,10 +4,12 @@ The token is part of every address at Telegram. Nothing here logs an address or 
 """
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from telegram import Bot, BotCommand, InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions
@@ -25,17 +27,24 @@ from telegram.error import (
 from telegram.error import RetryAfter as TelegramRetryAfter
 from telegram.request import HTTPXRequest
 
+from crm_store.attachment_files import Writing
+from crm_store.errors import FileTooLarge
 from crm_store.services.delivery import Parcel
-from gateway.delivery import NotSent, Outcome, Pace, Refused, RetryAfter, Sent, Unknown, Unreachable
+from gateway.channel import NotSent, Outcome, Refused, RetryAfter, Sent, Unknown, Unreachable
+from gateway.channel_files import NotFetched
+from gateway.delivery import Pace
+from gateway.pieces import split_text as split_by
 from gateway.telegram_updates import CALLBACK
 from gateway.telegram_words import words
+
+logging.getLogger("telegram.request.BaseRequest").setLevel(logging.CRITICAL)  # logs answers that it cannot read whole
 
 OFFICIAL_API = "https://api.telegram.org"
 PIECE_LIMIT = 4096  # UTF-16 units
 PER_SECOND, BETWEEN_SECONDS = 30.0, 1.0
-SEND_SECONDS, CONNECT_SECONDS = 20.0, 5.0
+SEND_SECONDS, CONNECT_SECONDS, TROUBLE_SECONDS = 20.0, 5.0, 5.0
 POLL_SECONDS, POLL_SPARE_SECONDS = 25, 10.0
-LONGEST_WAIT = 3600.0
+LONGEST_WAIT, FILE_WAIT = 3600.0, 5.0
 ALLOWED_UPDATES = ("message", "edited_message", "callback_query", "my_chat_member")
 COMMANDS = ("start", "help", "human", "language")
 
@@ -64,11 +73,16 @@ class TelegramBotClient:
         self._bot = Bot(token, base_url=base, base_file_url=f"{api.rstrip('/')}/file/bot",
                         get_updates_request=requests[0], request=requests[1])
         self._requests: Sequence[HTTPXRequest] = requests
+        self._file_base = f"{api.rstrip('/')}/file/bot{token}"
+        self._proxied = proxied
+        self._files: httpx.AsyncClient | None = None
 
     async def close(self) -> None:
         """End the connections."""
         for request in self._requests:
             await request.shutdown()
+        if self._files is not None:
+            await self._files.aclose()
 
     async def updates(self, offset: int, timeout: int = POLL_SECONDS) -> list[Any]:
         """What has come since ``offset``, as JSON; waits up to ``timeout`` seconds for something.
@@ -91,6 +105,52 @@ class TelegramBotClient:
                 self.pace.hold(outcome.seconds)
             return outcome
         return Sent(str(sent.message_id))
+
+    async def trouble(self, chat_id: int) -> Outcome | None:
+        """What would keep a message from this chat, found out by something harmless; None where nothing does."""
+        try:
+            await self._bot.send_chat_action(chat_id, ChatAction.TYPING, read_timeout=TROUBLE_SECONDS)
+        except TelegramError as error:
+            outcome = outcome_of(error)
+            if isinstance(outcome, RetryAfter):
+                self.pace.hold(outcome.seconds)
+            return NotSent("no_answer") if isinstance(outcome, Unknown) else outcome
+        return None
+
+    async def download(self, file_id: str, into: Writing) -> None:
+        """Write what Telegram has under a file's id.
+
+        Raises:
+            NotFetched: it did not come.
+            FileTooLarge: it is larger than Telegram hands to bots, or than may be written.
+        """
+        try:
+            found = await self._bot.do_api_request("getFile", {"file_id": file_id})
+        except TelegramError as error:
+            if isinstance(error, BadRequest) and "too big" in error.message.lower():
+                raise FileTooLarge() from None
+            wait = wait_of(error, LONGEST_WAIT) if isinstance(error, TelegramRetryAfter) else None
+            raise NotFetched(missing=isinstance(error, BadRequest), wait=wait) from None
+        path = found.get("file_path") if isinstance(found, Mapping) else None
+        if not isinstance(path, str) or not path:
+            raise NotFetched(missing=True)
+        await self._download(f"{self._file_base}/{quote(path)}", into)
+
+    async def _download(self, address: str, into: Writing) -> None:
+        if self._files is None:
+            self._files = httpx.AsyncClient(timeout=httpx.Timeout(self._timeout, connect=CONNECT_SECONDS),
+                                            trust_env=self._proxied, headers={"Accept-Encoding": "identity"})
+        try:
+            async with self._files.stream("GET", address) as answer:
+                if answer.status_code == 429:
+                    wait = answer.headers.get("retry-after", "")
+                    raise NotFetched(wait=min(float(wait[:9]) if wait.isdecimal() else FILE_WAIT, LONGEST_WAIT))
+                if answer.status_code != 200:
+                    raise NotFetched(missing=answer.status_code in (400, 404, 410))
+                async for part in answer.aiter_raw():
+                    into.write(part)
+        except (httpx.HTTPError, httpx.InvalidURL):  # whose text holds the address, and the address the token
+            raise NotFetched() from None
 
     async def typing(self, chat_id: int) -> None:
         """Show that an answer is being written."""
@@ -122,6 +182,10 @@ class TelegramBotClient:
             await self._bot.set_my_commands(
                 [BotCommand(name, words(f"command_{name}", language)) for name in COMMANDS], language_code=code)
 
+    async def username(self) -> str:
+        """The bot's name in links."""
+        return str((await self._bot.get_me()).username)
+
     async def webhook_url(self) -> str:
         """Where updates are posted; empty where they wait to be fetched."""
         return str((await self._bot.get_webhook_info()).url)
@@ -148,11 +212,13 @@ class TelegramAdapter:
             await self._bots[bot_id].pace.ready(str(chat_id))
 
     async def send(self, parcel: Parcel, text: str, *, last: bool) -> Outcome:
-        """Send one piece."""
+        """Send one piece; one that may have arrived only where Telegram answers again, for it is the last time."""
         bot_id, chat_id = read_address(parcel.address)
         bot = self._bots.get(bot_id)
         if bot is None:
             return Refused("not_set_up")
+        if parcel.doubtful and (trouble := await bot.trouble(chat_id)) is not None:
+            return trouble
         return await bot.send(chat_id, text, keyboard_of(parcel) if last else None)
 
 
@@ -177,18 +243,8 @@ def keyboard_of(parcel: Parcel) -> InlineKeyboardMarkup | None:
 
 
 def split_text(text: str, limit: int = PIECE_LIMIT) -> list[str]:
-    """A text in pieces of at most ``limit`` UTF-16 units, cut at a blank where there is one in the second half.
-
-    No sign is cut in two, and nothing is lost but blanks where it is cut.
-    """
-    pieces = []
-    while _units(text) > limit:
-        fits = _fitting(text, limit)
-        cut = max(text.rfind(blank, fits // 2, fits + 1) for blank in ("\n", " "))
-        cut = cut if cut > 0 else fits
-        pieces.append(text[:cut].rstrip() or text[:cut])
-        text = text[cut:].lstrip() or text[cut:].strip()
-    return [*pieces, text] if text or not pieces else pieces
+    """A text in pieces of at most ``limit`` UTF-16 units, as Telegram counts."""
+    return split_by(text, limit, lambda sign: 2 if sign > "\uffff" else 1)
 
 
 def outcome_of(error: TelegramError) -> Outcome:
@@ -221,19 +277,3 @@ def wait_of(error: TelegramError, default: float) -> float:
 
 def _seconds(value: float | timedelta) -> float:
     return value.total_seconds() if isinstance(value, timedelta) else float(value)
-
-
-def _units(text: str) -> int:
-    return len(text) + sum(sign > "\uffff" for sign in text)
-
-
-def _fitting(text: str, limit: int) -> int:
-    """How many signs from the start take at most ``limit`` units; a joiner stays with what it joins."""
-    units = 0
-    for index, sign in enumerate(text):
-        units += 2 if sign > "\uffff" else 1
-        if units > limit:
-            while index > 1 and (text[index] in "\u200d\ufe0f" or text[index - 1] == "\u200d"):
-                index -= 1
-            return index
-    return len(text)

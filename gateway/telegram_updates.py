@@ -17,6 +17,25 @@ CALLBACK = "b:"
 
 
 @dataclass(frozen=True)
+class Enclosure:
+    """What was sent besides words.
+
+    Attributes:
+        kind: such as "photo"; "other" where it is of no kind that is kept.
+        name: what the sender calls it, if anything.
+        file_id: what Telegram calls its file; empty where there is none to fetch.
+        size: bytes, as far as Telegram tells.
+        place: latitude and longitude.
+    """
+
+    kind: str
+    name: str = ""
+    file_id: str = ""
+    size: int | None = None
+    place: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
 class Incoming:
     """What one update says.
 
@@ -27,7 +46,7 @@ class Incoming:
         message_id: the message's id in that chat.
         text: what was written, the caption, the command's name or the data of a button.
         argument: what follows a command.
-        attachment: what was sent with or instead of text.
+        sent: what was sent with or instead of text.
         callback_id: asks for an answer to a button's press.
         language: the person's, as far as it is known: "zh" or "en".
         at: when it was edited.
@@ -38,7 +57,7 @@ class Incoming:
     message_id: int = 0
     text: str = ""
     argument: str = ""
-    attachment: str = ""
+    sent: Enclosure | None = None
     callback_id: str = ""
     language: str | None = None
     at: datetime | None = None
@@ -81,10 +100,41 @@ def _message(message: Mapping[str, Any]) -> Incoming:
         return Incoming("text", chat_id, message_id, text, language=language)
     if any(name in message for name in SERVICE):
         return IGNORED
-    found = next((name for name in ATTACHMENTS if message.get(name)), "other")
     caption = message.get("caption")
     return Incoming("attachment", chat_id, message_id, caption if isinstance(caption, str) else "",
-                    attachment=SAME_KIND.get(found, found), language=language)
+                    sent=_sent(message), language=language)
+
+
+def _sent(message: Mapping[str, Any]) -> Enclosure:
+    """What a message carries; of a photo the largest size."""
+    found = next((name for name in ATTACHMENTS if message.get(name)), "other")
+    kind, value = SAME_KIND.get(found, found), message.get(found)
+    if found == "photo":
+        sizes = [_object(each) for each in value] if isinstance(value, list) else []
+        value = max(sizes, key=lambda size: (_count(size, "width") or 0) * (_count(size, "height") or 0), default=None)
+    thing = _object(value)
+    if kind in ("location", "contact", "other"):
+        return Enclosure(kind, _name(kind, thing), place=_place(_object(thing.get("location")) or thing))
+    if kind == "sticker" and thing.get("is_animated") is True:  # a drawing in a format of Telegram's own
+        return Enclosure(kind, _name(kind, thing))
+    file_id = thing.get("file_id")
+    return Enclosure(kind, _name(kind, thing), file_id if isinstance(file_id, str) else "", _count(thing, "file_size"))
+
+
+def _name(kind: str, thing: Mapping[str, Any]) -> str:
+    fields = {"contact": ("first_name", "last_name", "phone_number"), "sticker": ("emoji",), "location": ("title",)}
+    said = (thing.get(field) for field in fields.get(kind, ("file_name",)))
+    return " ".join(each for each in said if isinstance(each, str) and each)
+
+
+def _place(thing: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Where on the earth, None where it is nowhere."""
+    latitude, longitude = (thing.get(name) for name in ("latitude", "longitude"))
+    if not all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in (latitude, longitude)):
+        return None
+    assert latitude is not None and longitude is not None
+    on_earth = -90 <= latitude <= 90 and -180 <= longitude <= 180
+    return (float(latitude), float(longitude)) if on_earth else None
 
 
 def _edit(message: Mapping[str, Any]) -> Incoming:
@@ -93,7 +143,7 @@ def _edit(message: Mapping[str, Any]) -> Incoming:
     if read.kind not in ("text", "command", "attachment") or not _is_int(edited) or not 0 < edited <= LATEST:
         return IGNORED
     written = message.get("text") if isinstance(message.get("text"), str) else read.text
-    return Incoming("edit", read.chat_id, read.message_id, str(written), attachment=read.attachment,
+    return Incoming("edit", read.chat_id, read.message_id, str(written), sent=read.sent,
                     language=read.language, at=datetime.fromtimestamp(edited, timezone.utc))
 
 
@@ -139,3 +189,7 @@ def _is_int(value: Any) -> TypeGuard[int]:
 def _id(holder: Mapping[str, Any], name: str, least: int = -BIGGEST_ID) -> int | None:
     value = holder.get(name)
     return value if _is_int(value) and least <= value <= BIGGEST_ID else None
+
+
+def _count(holder: Mapping[str, Any], name: str) -> int | None:
+    return _id(holder, name, least=0)

@@ -1,10 +1,10 @@
 """The web chat: the page, what it asks the service, and the stream that brings answers to it.
 
-The visitor's cookie is the only key to a conversation; the address of a conversation names nothing.
+The visitor's id, in a cookie or a header, is the only key to a conversation; the address of a conversation names
+nothing. ``/widget.js`` puts a button on a shop's page and opens ``/widget``, the same page in a frame.
 """
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -18,16 +18,17 @@ from pydantic import BaseModel, Field, StrictStr, ValidationError
 from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 
 from crm_store.errors import InvalidMessage
 from crm_store.models.customers import LANGUAGES
 from crm_store.queries.calendar import shop_time_zone
 from crm_store.rules.text import IDENTIFIER_LIMIT
 from crm_store.services.messages import mark_delivered, receive_message
+from gateway.attachments import ChatAttachments
 from gateway.callers import address_of, refuse_cross_site
+from gateway.chat_files import ChatFiles, version_of
 from gateway.chat_view import ChatState, ChatView, chat_view
+from gateway.chat_words import WORDS
 from gateway.deps import GatewayDeps
 from gateway.dispatch import Dispatcher
 from gateway.limits import TokenBuckets
@@ -35,6 +36,7 @@ from gateway.metrics import RECEIVED
 from gateway.problems import GatewayRoute, Problem, json_object_of, problem_for, rate_limited, refuse_invalid
 from gateway.visitors import (
     CHANNEL,
+    SignedIn,
     customer_name_of,
     customer_number_in,
     identity_id_of,
@@ -43,6 +45,7 @@ from gateway.visitors import (
     sign_customer,
     sign_in,
     visitor_of,
+    vouched_customer,
 )
 
 __all__ = ["WebChat", "sign_customer"]
@@ -56,15 +59,14 @@ RECONNECT_MS = 1000
 STREAMS_A_VISITOR = 12
 VISITORS_AN_ADDRESS = 10  # who may send at full rate from one address: an office, not a flood of made-up visitors
 NAMES = {"channel_message_id": "message_id", "external_id": "visitor"}
+POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+          "form-action 'self'; base-uri 'none'; frame-ancestors ")
+FRAME_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "Cache-Control": "no-store"}
 PAGE_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"),
-    "X-Content-Type-Options": "nosniff",
+    **FRAME_HEADERS,
+    "Content-Security-Policy": POLICY + "'self'",
     "X-Frame-Options": "SAMEORIGIN",
-    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
 }
 
 
@@ -77,6 +79,12 @@ class ChatMessageIn(BaseModel):
     language: StrictStr | None = None
 
 
+class ChatVisitorIn(BaseModel):
+    """Who comes in through a frame: somebody the shop vouches for, or anybody."""
+
+    customer: StrictStr | None = None
+
+
 class WebChat:
     """The page and its addresses."""
 
@@ -86,7 +94,8 @@ class WebChat:
         self._by_visitor = TokenBuckets(deps.chat_rate)
         self._by_address = TokenBuckets(deps.chat_rate * VISITORS_AN_ADDRESS)
         self._streams: Counter[int] = Counter()
-        self._version = _version_of(HERE / "static")
+        self._version = version_of(HERE / "static")
+        self._files = ChatFiles(HERE / "static", self._version)
         templates = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE / "templates"), autoescape=True)
         self._template = templates.get_template("chat.html")
 
@@ -94,22 +103,66 @@ class WebChat:
         """Add the page, its files and its API."""
         router = APIRouter(route_class=GatewayRoute, include_in_schema=False)
         router.add_api_route("/", self._page, methods=["GET", "HEAD"])
+        router.add_api_route("/widget", self._frame, methods=["GET", "HEAD"])
+        router.add_api_route("/widget.js", self._widget, methods=["GET", "HEAD"])
+        router.add_api_route("/api/chat/visitor", self._come_in, methods=["POST"])
         router.add_api_route("/api/chat/messages", self._post, methods=["POST"])
         router.add_api_route("/api/chat/messages", self._messages, methods=["GET"])
         router.add_api_route("/api/chat/stream", self._stream, methods=["GET"])
         app.include_router(router)
-        app.mount(STATIC, ChatFiles(self._version), name="chat-static")
+        app.include_router(ChatAttachments(self._deps, self._dispatcher).router())
+        app.mount(STATIC, self._files, name="chat-static")
 
     async def _page(self, request: Request, customer: str | None = None) -> Response:
         visitor = visitor_of(request)
         if customer is not None:
             return await self._sign_in(visitor, customer)
-        time_zone = await self._deps.transactions.read(shop_time_zone)
-        html = self._template.render(shop_names=self._deps.shop_names, language=_preferred_language(request),
-                                     time_zone=time_zone, static=STATIC, version=self._version)
-        response = HTMLResponse(html, headers=PAGE_HEADERS)
+        response = HTMLResponse(await self._rendered(request), headers=PAGE_HEADERS)
         remember_visitor(response, visitor or new_visitor(), secure=self._deps.secure_cookies)
         return response
+
+    async def _frame(self, request: Request) -> Response:
+        """The page in a frame: only where the operator allows it, and without cookies."""
+        policy = POLICY + " ".join(("'self'", *self._deps.widget_origins))
+        html = await self._rendered(request, " ".join(self._deps.widget_origins))
+        return HTMLResponse(html, headers={**FRAME_HEADERS, "Content-Security-Policy": policy})
+
+    async def _rendered(self, request: Request, origins: str | None = None) -> str:
+        return self._template.render(
+            shop_names=self._deps.shop_names, language=_preferred_language(request),
+            words=json.dumps(WORDS, ensure_ascii=False),
+            time_zone=await self._deps.transactions.read(shop_time_zone), static=STATIC, version=self._version,
+            file_limit=self._deps.max_attachment, origins=origins)
+
+    async def _widget(self, request: Request) -> Response:
+        response = self._files.script("widget.js", request.headers)
+        response.headers["Cache-Control"] = "public, max-age=300"
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        return response
+
+    async def _come_in(self, request: Request) -> Response:
+        """Give a frame the id of its visitor, who is the customer that the shop vouches for if it does."""
+        refuse_cross_site(request, self._deps.trusted_proxy)
+        visitor, now = visitor_of(request), self._deps.clock()
+        try:
+            asked = ChatVisitorIn.parse_obj(await json_object_of(request, self._deps.max_body))
+        except ValidationError as error:
+            raise refuse_invalid(error) from error
+        if asked.customer is None:
+            return JSONResponse({"visitor": visitor or new_visitor()})
+        vouched = vouched_customer(self._deps.widget_secret, asked.customer, now)
+        signed_in = None if vouched is None else await self._deps.transactions.write(
+            lambda session: sign_in(session, visitor, vouched.number, now, resume=True, stay_only=not vouched.fresh))
+        if signed_in is None:
+            raise Problem(401, "expired", "the customer's token is forged, has run out or names nobody")
+        self._left(signed_in)
+        return JSONResponse({"visitor": signed_in.visitor})
+
+    def _left(self, signed_in: SignedIn) -> None:
+        """End the streams of whoever still has the old id."""
+        self._deps.bell.ring()
+        if signed_in.left_identity_id is not None:
+            self._deps.broadcast.publish(f"identity:{signed_in.left_identity_id}", {"kind": "left"})
 
     async def _sign_in(self, visitor: str | None, token: str) -> Response:
         now = self._deps.clock()
@@ -118,9 +171,7 @@ class WebChat:
             lambda session: sign_in(session, visitor, str(number), now))
         if signed_in is None:
             return RedirectResponse("/?link=expired", 303, headers=PAGE_HEADERS)
-        self._deps.bell.ring()
-        if signed_in.left_identity_id is not None:
-            self._deps.broadcast.publish(f"identity:{signed_in.left_identity_id}", {"kind": "left"})
+        self._left(signed_in)
         response = RedirectResponse("/", 303, headers=PAGE_HEADERS)
         remember_visitor(response, signed_in.visitor, secure=self._deps.secure_cookies)
         return response
@@ -155,7 +206,7 @@ class WebChat:
     def _receive(self, visitor: str, asked: ChatMessageIn, session: Session) -> dict[str, Any]:
         received = receive_message(
             session, channel=CHANNEL, external_id=visitor, text=asked.text, payload=asked.payload,
-            channel_message_id=asked.message_id, now=self._deps.clock(),
+            channel_message_id=asked.message_id, now=self._deps.clock(), a_minute=self._deps.chat_rate,
             language_hint=asked.language if asked.language in LANGUAGES else None)
         if not received.duplicate:
             RECEIVED.labels(CHANNEL).inc()
@@ -163,19 +214,20 @@ class WebChat:
                 "duplicate": received.duplicate}
 
     async def _messages(self, request: Request, after: int = Query(0, ge=0, le=BIGGEST_ID)) -> Response:
-        def look(session: Session) -> tuple[ChatView | None, str | None]:
-            identity_id = identity_id_of(session, visitor_of(request))
-            if identity_id is None:
-                return None, None
-            return chat_view(session, identity_id, after), customer_name_of(session, identity_id)
+        visitor = visitor_of(request)
 
-        view, customer = await self._deps.transactions.read(look)
+        def look(session: Session) -> tuple[ChatView | None, dict[str, Any]]:
+            identity_id = identity_id_of(session, visitor)
+            if identity_id is None:
+                return None, {"customer": None, "known": False, "who": None}
+            return chat_view(session, identity_id, after), {
+                "customer": customer_name_of(session, identity_id), "known": True, "who": identity_id}
+
+        view, person = await self._deps.transactions.read(look)
         if view is None:
-            return JSONResponse({"messages": [], **ChatState().shown(), "customer": None, "known": False,
-                                 "more": False})
+            return JSONResponse({"messages": [], **ChatState().shown(), **person, "more": False})
         await self._delivered(view)
-        return JSONResponse({"messages": view.messages, **view.state.shown(), "customer": customer, "known": True,
-                             "more": view.more})
+        return JSONResponse({"messages": view.messages, **view.state.shown(), **person, "more": view.more})
 
     async def _stream(self, request: Request, after: int = Query(0, ge=0, le=BIGGEST_ID)) -> Response:
         resumed = request.headers.get("last-event-id", "")
@@ -225,32 +277,8 @@ class WebChat:
             await self._deps.transactions.write(lambda session: mark_delivered(session, view.queued, now))
 
 
-class ChatFiles(StaticFiles):
-    """The page's files. Their address changes with their content, so a browser may keep them."""
-
-    def __init__(self, version: str) -> None:
-        super().__init__(directory=HERE / "static")
-        self._version = version
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        """The file, with how long it may be kept."""
-        response = await super().get_response(path, scope)
-        kept = scope.get("query_string", b"").decode("latin-1") == f"v={self._version}"
-        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if kept else "no-cache"
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        return response
-
-
 def _look(identity_id: int, after_id: int, session: Session) -> ChatView:
     return chat_view(session, identity_id, after_id)
-
-
-def _version_of(folder: Path) -> str:
-    """A short name for the content of the files in a folder."""
-    content = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        content.update(path.read_bytes())
-    return content.hexdigest()[:12]
 
 
 def _preferred_language(request: Request) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from warmline.settings import BadSetting, load_settings
 
+EXCHANGED = ("customers", "products", "orders", "points", "articles")
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -28,8 +30,24 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("service", help="run the web service and its loops alone")
     commands.add_parser("settings", help="list every setting with its value; secrets are not shown")
     commands.add_parser("reset", help="forget the demo: delete the SQLite store, the trained model and what was made")
-    telegram = commands.add_parser("telegram", help="tell Telegram how updates come in, or show how they do")
-    telegram.add_argument("what", choices=("webhook", "polling", "status"))
+    telegram = commands.add_parser("telegram", help="tell Telegram how updates come in, or link a customer")
+    telegram.add_argument("what", choices=("webhook", "polling", "status", "link"))
+    telegram.add_argument("customer", nargs="?", help="with link: whom a link to the bot signs in, within the hour")
+    brought = commands.add_parser("import", help="bring in the shop's data from a file (CSV or JSON lines)")
+    brought.add_argument("kind", choices=EXCHANGED)
+    brought.add_argument("file")
+    brought.add_argument("--dry-run", action="store_true", help="say what would become of it, store nothing")
+    brought.add_argument("--skip-wrong", action="store_true",
+                         help="store the rows that are right; otherwise all or none")
+    brought.add_argument("--time-zone", default="Asia/Shanghai", help="of times that name none (default: %(default)s)")
+    brought.add_argument("--language", choices=("zh", "en"), default="en", help="of what is said about wrong rows")
+    given = commands.add_parser("export", help="write the shop's data to a file that can be imported")
+    given.add_argument("kind", choices=EXCHANGED)
+    given.add_argument("file", help="where to; - is the standard output")
+    given.add_argument("--format", choices=("csv", "jsonl"), help="by the file's name where it is left out")
+    erase = commands.add_parser("erase", help="carry out the erasures that are due; harmless at any time")
+    erase.add_argument("--replay-tombstones", action="store_true",
+                       help="after a backup was restored: erase again whom it brought back")
     link = commands.add_parser("link", help="print a chat address that signs a customer in")
     link.add_argument("customer", help="the customer's number, such as WLC00001")
     return top

@@ -84,14 +84,30 @@ def nightly(settings: Settings, _: argparse.Namespace | None = None) -> int:
     """Do the nightly job now, whether or not it was done today."""
     from crm_store.database import Store
     from crm_store.services.nightly import run_nightly
+    from warmline.privacy import make_eraser
 
     store = Store(settings.database_url)
     counts = run_nightly(store, now, again=True)
+    gone = make_eraser(settings, store).keep_periods(now())
     store.close()
     if counts is None:
         raise CommandFailed("the nightly job is under way in another process")
-    for name, count in counts.items():
+    for name, count in {**counts, **{f"kept_long_enough_{name}": count for name, count in gone.items()}}.items():
         print(f"{name.replace('_', ' ')}: {count}")
+    return 0
+
+
+def erase(settings: Settings, asked: argparse.Namespace) -> int:
+    """Carry out what erasures are due; after a restored backup, those of the past again."""
+    from crm_store.database import Store
+    from warmline.privacy import make_eraser
+
+    store = Store(settings.database_url)
+    eraser = make_eraser(settings, store)
+    again = eraser.replay(now()) if asked.replay_tombstones else []
+    done = eraser.look(now())
+    store.close()
+    print(f"{len(done)} erasures were carried out" + (f", {len(again)} again" if asked.replay_tombstones else ""))
     return 0
 
 
@@ -134,7 +150,7 @@ def run(settings: Settings, _: argparse.Namespace) -> int:
 def show_settings(settings: Settings, _: argparse.Namespace) -> int:
     """List the settings."""
     for f in fields(Settings):
-        secret = f.name.upper() in GENERATED or f.name.endswith(("password", "token"))
+        secret = f.name.upper() in GENERATED or f.name.endswith(("password", "token", "secret", "key"))
         value = "(not shown)" if secret else getattr(settings, f.name)
         print(f"{PREFIX}{f.name.upper()}={value}\n    {f.metadata['description']}")
     return 0
@@ -154,10 +170,27 @@ def link(settings: Settings, asked: argparse.Namespace) -> int:
     return 0
 
 
+def import_data(settings: Settings, asked: argparse.Namespace) -> int:
+    """Bring in the shop's data from a file."""
+    from warmline.exchange import import_data as bring_in
+
+    migrate(settings)
+    return bring_in(settings, asked)
+
+
+def export_data(settings: Settings, asked: argparse.Namespace) -> int:
+    """Write the shop's data to a file."""
+    from warmline.exchange import export_data as give_out
+
+    return give_out(settings, asked)
+
+
 def telegram(settings: Settings, asked: argparse.Namespace) -> int:
     """Tell Telegram how updates come in, or say how they do."""
-    from warmline.telegram import set_up_telegram
+    from warmline.telegram import link_customer, set_up_telegram
 
+    if asked.what == "link":
+        return link_customer(settings, asked.customer)
     return set_up_telegram(settings, asked.what)
 
 
@@ -186,7 +219,7 @@ def _first_line(error: Exception) -> str:
 COMMANDS: Mapping[str, Callable[[Settings, argparse.Namespace], int]] = {
     "run": run, "prepare": prepare, "migrate": migrate, "demo": demo, "train": train, "embed": embed,
     "corrections": corrections, "bot": bot,
-    "nightly": nightly,
+    "nightly": nightly, "import": import_data, "export": export_data,
     "actions": actions, "service": service, "settings": show_settings, "reset": reset, "link": link,
-    "telegram": telegram,
+    "telegram": telegram, "erase": erase,
 }

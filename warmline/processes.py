@@ -80,6 +80,7 @@ def run_actions(settings: Settings) -> int:
     from crm_store.database import Store
     from warmline.clock import now
 
-    actions.store.use(Store(settings.database_url), now, outbox=settings.data_folder / "outbox.log")
+    actions.store.use(Store(settings.database_url), now, outbox=settings.data_folder / "outbox.log",
+                      public_url=settings.link_url)
     create_app("actions").run(LOOPBACK, settings.actions_port, access_log=False, motd=False)
     return 0

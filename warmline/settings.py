@@ -18,7 +18,7 @@ from dotenv import dotenv_values
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "WARMLINE_"
-GENERATED = ("SECRET", "HTTP_TOKEN", "BOT_TOKEN", "TELEGRAM_SECRET")
+GENERATED = ("SECRET", "HTTP_TOKEN", "BOT_TOKEN", "TELEGRAM_SECRET", "WIDGET_SECRET")
 ADVISED_SECRET_LENGTH = 16
 
 
@@ -48,6 +48,15 @@ class Settings:
     telegram_api: str = setting("https://api.telegram.org", "Base URL of the Telegram Bot API")
     telegram_secret: str = setting(
         "", "Makes the secret tokens of Telegram's webhooks; made and kept in var/secrets.env when empty")
+    widget_origins: str = setting(
+        "", "Sites whose pages may show the chat, such as https://shop.example, separated by commas; none when empty")
+    widget_secret: str = setting(
+        "", "The shop's servers sign in customers in the chat with it; made and kept in var/secrets.env when empty")
+    wechat_app_id: str = setting("", "AppIDs of the shop's WeChat accounts, separated by commas; no WeChat when empty")
+    wechat_secret: str = setting("", "The accounts' AppSecrets, in the same order")
+    wechat_token: str = setting("", "The Tokens that sign what WeChat posts, in the same order")
+    wechat_aes_key: str = setting("", "The accounts' EncodingAESKeys, in the same order; encryption is off when empty")
+    wechat_api: str = setting("https://api.weixin.qq.com", "Base URL of WeChat's API")
     data_folder: Path = setting(Path("var"), "Where the database, secrets and outbox are kept")
     demo: bool = setting(True, "Load the demo shop into an empty store")
     demo_password: str = setting("warmline", "Password of the demo shop's six logins")
@@ -55,6 +64,7 @@ class Settings:
     trusted_proxy: str = setting("", "Address of the reverse proxy whose X-Forwarded-For is believed; none when empty")
     http_rate: int = setting(120, "Messages a minute that one sender of the HTTP channel may send")
     chat_rate: int = setting(30, "Messages a minute that one visitor of the web chat may send")
+    max_attachment_mb: int = setting(20, "Megabytes of a file that a customer sends; Telegram itself hands out 20")
     bot_timeout: float = setting(10.0, "Seconds to wait for the dialogue engine before a message is answered later")
     dispatch_workers: int = setting(16, "Conversations handed to the dialogue engine at once")
     clock_interval: float = setting(5.0, "Seconds between two looks at the SLA clocks")
@@ -92,9 +102,31 @@ class Settings:
         return self.public_url.rstrip("/") or f"http://localhost:{self.port}"
 
     @property
+    def attachments_folder(self) -> Path:
+        """Where the files lie that customers sent."""
+        return self.data_folder / "attachments"
+
+    @property
     def telegram_tokens(self) -> list[str]:
         """The token of each Telegram bot."""
         return [token.strip() for token in self.telegram_token.split(",") if token.strip()]
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """Each site whose pages may show the chat, as browsers name it."""
+        return [origin.strip().lower().removesuffix("/") for origin in self.widget_origins.split(",") if origin.strip()]
+
+    @property
+    def wechat_accounts(self) -> list[tuple[str, str, str, str]]:
+        """AppID, AppSecret, Token and EncodingAESKey of each WeChat account.
+
+        Raises:
+            ValueError: there are not as many of the one as of the other.
+        """
+        app_ids, app_secrets, tokens, keys = (
+            [each.strip() for each in value.split(",") if each.strip()]
+            for value in (self.wechat_app_id, self.wechat_secret, self.wechat_token, self.wechat_aes_key))
+        return list(zip(app_ids, app_secrets, tokens, keys or [""] * len(app_ids), strict=True))
 
     @property
     def weak_secrets(self) -> list[str]:
@@ -183,7 +215,7 @@ def _check(settings: Settings) -> None:
     ports = [settings.port, settings.bot_port, settings.actions_port]
     if len(set(ports)) < len(ports):
         raise BadSetting(f"{PREFIX}PORT, {PREFIX}BOT_PORT and {PREFIX}ACTIONS_PORT must differ")
-    for name in ("http_rate", "chat_rate", "dispatch_workers", "bot_workers"):
+    for name in ("http_rate", "chat_rate", "max_attachment_mb", "dispatch_workers", "bot_workers"):
         if getattr(settings, name) < 1:
             raise BadSetting(f"{PREFIX}{name.upper()} must be 1 or more")
     for name in ("bot_timeout", "clock_interval"):
@@ -195,7 +227,10 @@ def _check(settings: Settings) -> None:
         raise BadSetting(f"{PREFIX}PUBLIC_URL must begin with http:// or https://")
     if settings.smtp_host and not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", parseaddr(settings.mail_from)[1]):
         raise BadSetting(f"{PREFIX}MAIL_FROM must be an e-mail address where {PREFIX}SMTP_HOST is set")
+    if not all(re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", origin) for origin in settings.allowed_origins):
+        raise BadSetting(f"{PREFIX}WIDGET_ORIGINS must be sites like https://shop.example, separated by commas")
     _check_telegram(settings)
+    _check_wechat(settings)
     if settings.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise BadSetting(f"{PREFIX}LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")
     if settings.bot_workers > 1 and not settings.redis_url:
@@ -214,3 +249,20 @@ def _check_telegram(settings: Settings) -> None:
         raise BadSetting(f"{PREFIX}TELEGRAM_API must begin with http:// or https://")
     if tokens and settings.telegram_mode == "webhook" and not settings.public_url:
         raise BadSetting(f"{PREFIX}TELEGRAM_MODE=webhook needs {PREFIX}PUBLIC_URL, where Telegram reaches the service")
+
+
+def _check_wechat(settings: Settings) -> None:
+    try:
+        accounts = settings.wechat_accounts
+    except ValueError:
+        raise BadSetting(f"{PREFIX}WECHAT_APP_ID, _SECRET, _TOKEN and _AES_KEY must name as many accounts") from None
+    patterns = {"APP_ID": r"[A-Za-z0-9_-]{4,40}", "SECRET": r"[!-~]{8,}", "TOKEN": r"[A-Za-z0-9]{3,32}",
+                "AES_KEY": r"([A-Za-z0-9]{43})?"}
+    for account in accounts:
+        for (name, pattern), value in zip(patterns.items(), account, strict=True):
+            if not re.fullmatch(pattern, value):
+                raise BadSetting(f"{PREFIX}WECHAT_{name} is not as WeChat's console shows it")
+    if len({account[0] for account in accounts}) < len(accounts):
+        raise BadSetting(f"{PREFIX}WECHAT_APP_ID names an account twice")
+    if not re.fullmatch(r"https?://[!-~]+", settings.wechat_api):
+        raise BadSetting(f"{PREFIX}WECHAT_API must begin with http:// or https://")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import time
@@ -15,10 +16,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from bench.telegram_double.state import ApiError, Bot, Double
 
 PHONE = Path(__file__).parent / "phone"
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 LOOK_SECONDS = 0.02
 WEBHOOK_SECONDS = 10.0
 WEBHOOK_AGAIN_SECONDS = 0.3
@@ -46,6 +49,9 @@ def make_app(double: Double) -> Starlette:
         Route("/phone/chat", api.look, methods=["GET"]),
         Route("/phone/do", api.act, methods=["POST"]),
         Mount("/phone/static", StaticFiles(directory=PHONE)),
+        Route("/phone/file", api.show, methods=["GET"]),
+        Route("/phone/upload", api.upload, methods=["POST"]),
+        Route("/file/bot{token}/documents/{file_id}", api.download, methods=["GET"]),
         Route("/bot{token}/{method}", api.call, methods=["GET", "POST"]),
     ])
 
@@ -65,7 +71,10 @@ class _Api:
             if fault is None:
                 return _result(await self._do(bot, method, asked, request))
             result = await self._do(bot, method, asked, request) if fault.done or not fault.status else True
+            fault.result = result
             await asyncio.sleep(fault.delay)
+            if fault.cut:
+                return _Cut()
             if fault.raw is not None:
                 return Response(fault.raw, fault.status or 200)
             if not fault.status:
@@ -95,6 +104,8 @@ class _Api:
             return True
         if method == "getWebhookInfo":
             return {"url": bot.webhook, "has_custom_certificate": False, "pending_update_count": len(bot.updates)}
+        if method == "getFile":
+            return double.get_file(str(asked.get("file_id", "")))
         if method == "sendMessage":
             return double.send_message(bot, _int(asked, "chat_id"), str(asked.get("text", "")),
                                        _json(asked.get("reply_markup")))
@@ -128,6 +139,59 @@ class _Api:
             await asyncio.sleep(LOOK_SECONDS)
             if bot.polling != mine:
                 raise ApiError(409, "Conflict: terminated by other getUpdates request")
+
+    async def download(self, request: Request) -> Response:
+        """A file; faults of the method "file" strike here. Telegram's errors here are plain JSON or text."""
+        try:
+            bot = self._double.bot(request.path_params["token"])
+        except ApiError as error:
+            return JSONResponse({"ok": False, "error_code": error.code, "description": error.description}, error.code)
+        file_id = request.path_params["file_id"]
+        self._double.calls.append((bot.id, "file", {"file_id": file_id}))
+        fault = self._double.fault_of("file")
+        if fault is not None:
+            await asyncio.sleep(fault.delay)
+            if fault.cut:
+                return _Cut()
+            if fault.status:
+                told = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+                return Response(fault.raw or b"", fault.status, told)
+        content = self._double.files.get(file_id) if fault is None or fault.raw is None else fault.raw
+        if content is None:
+            return JSONResponse({"ok": False, "error_code": 404, "description": "Not Found"}, 404)
+        return Response(content, media_type="application/octet-stream")
+
+    async def show(self, request: Request) -> Response:
+        """A file, as the phone that sent it shows it."""
+        content = self._double.files.get(request.query_params.get("id", ""))
+        if content is None:
+            return Response(status_code=404)
+        return Response(content, media_type="image/png" if content.startswith(PNG) else "image/jpeg", headers=HEADERS)
+
+    async def upload(self, request: Request) -> Response:
+        """A file that the person at the phone sends."""
+        if not request.headers.get("content-type", "").startswith("application/octet-stream"):
+            return JSONResponse({"ok": False}, 415)
+        asked, content = request.query_params, await request.body()
+        bot_id, chat_id, name = int(asked["bot"]), int(asked["chat"]), asked.get("name", "")
+        if bot_id not in self._double.bots:
+            return JSONResponse({"ok": False, "error": "no bot has asked for updates yet"}, 409)
+        if content.startswith((PNG, JPEG)):
+            sent: dict[str, Any] = {"photo": [self._double.file(content, width=90, height=90)]}
+        else:
+            sent = {"document": self._double.file(content, file_name=name)}
+        caption = {"caption": asked["caption"]} if asked.get("caption") else {}
+        self._double.say(bot_id, chat_id, None, language=asked.get("language", "zh-hans"), **sent, **caption)
+        return JSONResponse({"ok": True})
+
+    def _content(self, kind: str) -> dict[str, Any]:
+        """Something to send, with a small file of that kind."""
+        (field, value), = _SENT[kind].items()
+        if kind not in _FILES:
+            return {field: value}
+        if isinstance(value, list):
+            return {field: [self._double.file(_FILES[kind], **each) for each in value]}
+        return {field: self._double.file(_FILES[kind], **value)}
 
     async def post_updates(self) -> None:
         """Post what waits to the webhooks, one at a time for each bot, again until it is taken."""
@@ -180,7 +244,7 @@ class _Api:
         if what == "say":
             self._double.say(bot_id, chat_id, str(asked["text"]), language=language)
         elif what == "send":
-            self._double.say(bot_id, chat_id, None, language=language, **_CONTENT[asked["kind"]])
+            self._double.say(bot_id, chat_id, None, language=language, **self._content(asked["kind"]))
         elif what == "edit":
             self._double.edit(bot_id, chat_id, int(asked["message"]), str(asked["text"]))
         elif what == "press":
@@ -190,15 +254,30 @@ class _Api:
         return JSONResponse({"ok": True})
 
 
-_FILE = {"file_id": "double", "file_unique_id": "double", "file_size": 1000}
-_CONTENT: dict[str, dict[str, Any]] = {
-    "photo": {"photo": [{**_FILE, "width": 90, "height": 90}]},
-    "voice": {"voice": {**_FILE, "duration": 3, "mime_type": "audio/ogg"}},
-    "document": {"document": {**_FILE, "file_name": "invoice.pdf", "mime_type": "application/pdf"}},
-    "sticker": {"sticker": {**_FILE, "width": 512, "height": 512, "type": "regular", "is_animated": False,
-                            "is_video": False, "emoji": "👍"}},
+_SENT: dict[str, dict[str, Any]] = {
+    "photo": {"photo": [{"width": 90, "height": 90}]},
+    "voice": {"voice": {"duration": 3, "mime_type": "audio/ogg"}},
+    "document": {"document": {"file_name": "invoice.pdf", "mime_type": "application/pdf"}},
+    "sticker": {"sticker": {"width": 512, "height": 512, "type": "regular", "is_animated": False, "is_video": False,
+                            "emoji": "👍"}},
     "location": {"location": {"latitude": 31.23, "longitude": 121.47}},
 }
+_FILES = {
+    "photo": base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAFoAAAA8CAIAAABpZzoSAAAAY0lEQVR42u3QQQEAQAQAsHNpRBRRLC8pbBEWXflYX4EOHTp06NChQ4cOHTp06NCh"
+        "Q4cOHTrQoUOHDh06dOjQoUOHDh06dOjQoUOHDnTo0KFDhw4dOnTo0KFDhw4dOnTo0HHXAHf8AeCaB2+eAAAAAElFTkSuQmCC"),
+    "voice": b"OggS" + bytes(60), "document": b"%PDF-1.4\n%%EOF\n",
+    "sticker": base64.b64decode("UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA=="),
+}
+
+
+class _Cut(Response):
+    """No answer: the connection ends in the middle of the call."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        receive.__self__.transport.abort()  # type: ignore[attr-defined]  # uvicorn's, which ASGI does not show
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
 
 async def _parameters(request: Request) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 TEXT_LIMIT = 4096
 DATA_LIMIT = 64
+FILE_LIMIT = 20 * 1024 * 1024
 TOKEN = re.compile(r"(\d{1,15}):[A-Za-z0-9_-]{10,}")
 
 
@@ -33,6 +34,8 @@ class Fault:
         delay: seconds to wait before answering.
         done: whether the method is carried out all the same.
         raw: a body that is no JSON, instead of the usual one.
+        cut: whether the connection is cut instead of answering.
+        result: what the method gave where it was carried out; the double sets it.
     """
 
     method: str
@@ -41,6 +44,8 @@ class Fault:
     delay: float = 0.0
     done: bool = False
     raw: bytes | None = None
+    cut: bool = False
+    result: Any = None
 
 
 @dataclass
@@ -70,6 +75,9 @@ class Double:
     Attributes:
         calls: every call that came in: the bot's id, the method, the parameters.
         faults: what goes wrong next, in order for each method.
+        chance: asked what goes wrong with a call for which no fault waits.
+        taken_at: when each message of a bot was taken, by bot, chat and message id; seconds since the epoch.
+        files: what can be downloaded, by the file's id.
         messages: by bot and chat, every message that is still there, in order.
     """
 
@@ -80,6 +88,9 @@ class Double:
         self.bots: dict[int, Bot] = {}
         self.calls: list[tuple[int, str, dict[str, Any]]] = []
         self.faults: list[Fault] = []
+        self.chance: Callable[[str], Fault | None] = lambda method: None
+        self.taken_at: dict[tuple[int, int, int], float] = {}
+        self.files: dict[str, bytes] = {}
         self.messages: dict[tuple[int, int], list[dict[str, Any]]] = {}
         self.blocked: set[tuple[int, int]] = set()
         self.typing: dict[tuple[int, int], float] = {}
@@ -113,7 +124,7 @@ class Double:
                 if fault.method == method:
                     self.faults.remove(fault)
                     return fault
-        return None
+            return self.chance(method)
 
     def sent(self, bot_id: int, chat_id: int) -> list[dict[str, Any]]:
         """What the bot has said in a chat."""
@@ -134,6 +145,13 @@ class Double:
         with self.lock:
             self.messages[bot_id, chat_id].append(message)
         return self.update(bot_id, message=dict(message))
+
+    def file(self, content: bytes, **more: Any) -> dict[str, Any]:
+        """A file as it stands in a message; its content can be downloaded."""
+        with self.lock:
+            number = next(self._numbers)
+            self.files[f"file-{number}"] = content
+        return {"file_id": f"file-{number}", "file_unique_id": str(number), "file_size": len(content), **more}
 
     def edit(self, bot_id: int, chat_id: int, message_id: int, text: str) -> dict[str, Any]:
         """Somebody changes what they wrote."""
@@ -188,6 +206,20 @@ class Double:
                 bot.updates = [each for each in bot.updates if each["update_id"] >= offset]
             return bot.updates[:limit]
 
+    def get_file(self, file_id: str) -> dict[str, Any]:
+        """Where a file can be downloaded.
+
+        Raises:
+            ApiError: 400; there is none, or it is larger than bots get.
+        """
+        content = self.files.get(file_id)
+        if content is None:
+            raise ApiError(400, "Bad Request: wrong file_id or the file is temporarily unavailable")
+        if len(content) > FILE_LIMIT:
+            raise ApiError(400, "Bad Request: file is too big")
+        return {"file_id": file_id, "file_unique_id": file_id, "file_size": len(content),
+                "file_path": f"documents/{file_id}"}
+
     def send_message(self, bot: Bot, chat_id: int, text: str, markup: dict[str, Any] | None) -> dict[str, Any]:
         """The bot says something.
 
@@ -209,6 +241,7 @@ class Double:
             message["reply_markup"] = markup
         with self.lock:
             self.messages[bot.id, chat_id].append(message)
+            self.taken_at[bot.id, chat_id, message["message_id"]] = time.time()
             self.typing.pop((bot.id, chat_id), None)
         return message
 

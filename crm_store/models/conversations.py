@@ -39,6 +39,7 @@ class Conversation(Base):
     resolved_at = sa.Column(UtcDateTime)
     dispatch_lease = sa.Column(sa.String(40))
     dispatch_lease_until = sa.Column(UtcDateTime)
+    erased_at = sa.Column(UtcDateTime)  # what was said is gone; nothing is written here any more
     identity = relationship("ChannelIdentity")
     customer = relationship("Customer")
     assignee = relationship("SupportAgent")
@@ -73,6 +74,7 @@ class Message(Base):
     delivery_state = sa.Column(sa.String(10))  # outgoing only
     delivered_at = sa.Column(UtcDateTime)
     dropped_reason = sa.Column(sa.String(40))
+    held = sa.Column(sa.String(10))  # incoming only: why it was not answered by itself, see crm_store.services.floods
     understood = sa.Column(sa.JSON)
     intent = sa.Column(sa.String(60), index=True)
     anger = sa.Column(sa.Float)

@@ -8,7 +8,8 @@ from crm_store.database import UtcDateTime
 from crm_store.models.base import Base, Id, one_of, reference
 
 LANGUAGES = ("zh", "en")
-CHANNELS = ("web", "http", "telegram")
+CHANNELS = ("web", "http", "telegram", "wechat")
+FEEDBACK_STATUSES = ("new", "planned", "done", "declined")
 CONSENT_PURPOSES = ("service", "marketing", "memory")
 
 
@@ -28,6 +29,9 @@ class Customer(Base):
     tier_since_at = sa.Column(UtcDateTime)
     created_at = sa.Column(UtcDateTime, nullable=False)
     erased_at = sa.Column(UtcDateTime)
+    birthday = sa.Column(sa.Date)
+    tone = sa.Column(sa.String(10))  # how they want to be spoken to; null is the shop's own way
+    merged_into_id = sa.Column(Id, index=True)  # this record is empty: the person is that one
     tier = relationship("Tier")
     __table_args__ = (one_of("language", "language", LANGUAGES),)
 
@@ -43,6 +47,8 @@ class ChannelIdentity(Base):
     linked_at = sa.Column(UtcDateTime)
     language = sa.Column(sa.String(2))
     unreachable_since = sa.Column(UtcDateTime)  # they blocked the shop on this channel
+    blocked_until = sa.Column(UtcDateTime)  # the shop blocked them; without an end it is the end of time
+    slowed_at = sa.Column(UtcDateTime)  # when they were last asked to write slower
     created_at = sa.Column(UtcDateTime, nullable=False)
     customer = relationship("Customer")
     __table_args__ = (sa.UniqueConstraint("channel", "external_id"), one_of("channel", "channel", CHANNELS))
@@ -76,12 +82,19 @@ class Consent(Base):
 
 
 class Feedback(Base):
-    """A suggestion or praise, kept as it was said."""
+    """A suggestion or praise, kept as it was said, with what became of it and what its author was told."""
 
     __tablename__ = "feedback"
     id = sa.Column(Id, primary_key=True)
     customer_id = reference("customers.id", nullable=True)
     conversation_id = reference("conversations.id")
     text = sa.Column(sa.Text, nullable=False)
+    topic = sa.Column(sa.String(20), nullable=False, default="other", server_default="other")
+    status = sa.Column(sa.String(10), nullable=False, default="new", server_default="new")
+    answer = sa.Column(sa.Text)
+    answered_by_id = reference("support_agents.id", nullable=True, index=False)
+    answered_at = sa.Column(UtcDateTime)
     created_at = sa.Column(UtcDateTime, nullable=False)
     idempotency_key = sa.Column(sa.String(200), nullable=False, unique=True)
+    __table_args__ = (one_of("status", "status", FEEDBACK_STATUSES),
+                      sa.Index("ix_feedback_status_topic", "status", "topic"))

@@ -52,6 +52,8 @@ class NotificationDelivery(Base):
     id = sa.Column(Id, primary_key=True)
     public_id = sa.Column(sa.String(32), nullable=False, unique=True)  # the same at every attempt
     notification_id = reference("notifications.id", nullable=True, ondelete="CASCADE")  # none for a test
+    shop_event_id = reference("shop_events.id", nullable=True, ondelete="CASCADE")  # of an event that is no notice
+    order_key = sa.Column(sa.String(40))  # those with the same one reach a target one after the other
     event_key = sa.Column(sa.String(200), nullable=False)
     adapter = sa.Column(sa.String(20), nullable=False)
     target_id = sa.Column(Id, nullable=False)  # the agent or the webhook
@@ -65,9 +67,11 @@ class NotificationDelivery(Base):
     response_status = sa.Column(sa.Integer)
     last_error = sa.Column(sa.String(200))  # one of DELIVERY_ERRORS, and after a colon what is known of it
     notification = relationship("Notification")
+    shop_event = relationship("ShopEvent")
     __table_args__ = (
         one_of("state", "state", DELIVERY_OUTCOMES),
         sa.UniqueConstraint("event_key", "adapter", "target_id"),
         sa.Index("ix_notification_deliveries_next_attempt_at_lane", "next_attempt_at", "lane"),
+        sa.Index("ix_notification_deliveries_lane_order_key", "lane", "order_key"),
         sa.Index("ix_notification_deliveries_adapter_target_id", "adapter", "target_id"),
     )

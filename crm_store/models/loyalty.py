@@ -7,7 +7,7 @@ from sqlalchemy.orm import relationship
 from crm_store.database import UtcDateTime
 from crm_store.models.base import Base, Id, one_of, reference
 
-ENTRY_KINDS = ("earn", "spend", "expire", "reverse", "grant")
+ENTRY_KINDS = ("earn", "spend", "expire", "reverse", "grant", "move")
 
 
 class Tier(Base):
@@ -30,7 +30,8 @@ class PointsEntry(Base):
     """One line of the ledger, never changed. ``points`` is signed; an entry above zero is a lot that can be spent.
 
     A ``reverse`` undoes another entry: below zero it takes back what a returned order earned, above zero it is what a
-    cancelled redemption had spent, as a new lot with the expiry of the old one, which ``origin_id`` names.
+    cancelled redemption had spent, as a new lot with the expiry of the old one, which ``origin_id`` names. A ``move``
+    takes a lot to another record of the same person, or brings it from there, with its expiry and origin.
     """
 
     __tablename__ = "points_entries"

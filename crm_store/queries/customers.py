@@ -48,6 +48,7 @@ class ComplaintLine:
 class IdentityLine:
     """One channel on which the customer is known."""
 
+    id: int
     channel: str
     external_id: str
     linked_at: datetime | None
@@ -127,7 +128,7 @@ def customer_card(
         complaints=[ComplaintLine(*ticket) for ticket in tickets],
         open_complaints=len(_open_complaints(session, Ticket.customer_id == customer_id)),
         mood=mood_of(session, customer_id, now), consents=consents_of(session, customer_id),
-        identities=[IdentityLine(each.channel, each.external_id, each.linked_at) for each in known_as],
+        identities=[IdentityLine(each.id, each.channel, each.external_id, each.linked_at) for each in known_as],
     )
 
 

@@ -14,7 +14,19 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
-from crm_store.models import Conversation, Customer, Escalation, Message, Rating, SupportAgent, Team, Ticket, Tier
+from crm_store.models import (
+    Conversation,
+    Customer,
+    Escalation,
+    Message,
+    Rating,
+    SlaClock,
+    SlaPolicy,
+    SupportAgent,
+    Team,
+    Ticket,
+    Tier,
+)
 from crm_store.rules.escalation import DEFAULT_THRESHOLDS, Thresholds
 from crm_store.rules.figures import DAY_SECONDS, Period
 
@@ -256,6 +268,20 @@ def scores_of_reasons(session: Session, scope: Scope) -> list[Scored]:
               .join(Escalation, sa.and_(Escalation.conversation_id == Rating.conversation_id,
                                         Escalation.decided_at <= Rating.created_at)))
     return _scored(session, scope, Escalation.reason, wanted)
+
+
+def scores_of_policies(session: Session, scope: Scope) -> list[Scored]:
+    """Ratings given, by the SLA policy of the latest promise that was running before."""
+    latest = (select(SlaClock.policy_id).join(Ticket, Ticket.id == SlaClock.ticket_id)
+              .where(Ticket.conversation_id == Rating.conversation_id, SlaClock.started_at <= Rating.created_at)
+              .order_by(SlaClock.id.desc()).limit(1).correlate(Rating).scalar_subquery())
+    name = select(SlaPolicy.name).where(SlaPolicy.id == latest).correlate(Rating).scalar_subquery().label("policy")
+    rows = session.execute(
+        select(name, Rating.score, sa.func.count()).select_from(Rating)
+        .join(Conversation, Conversation.id == Rating.conversation_id)
+        .where(in_period(Rating.created_at, scope.period), *conversations_in(scope))
+        .group_by(sa.literal_column("policy"), Rating.score))
+    return [Scored(*row) for row in rows]
 
 
 def backlog_now(session: Session, scope: Scope, now: datetime) -> list[Waiting]:

@@ -74,7 +74,7 @@ class LogFilter:
     Attributes:
         words: as :func:`crm_store.rules.search_words.wanted_in` reads them; each must stand in a message or note, or in
             the customer's name or number or a ticket's number.
-        channel: "web", "http" or "telegram".
+        channel: "web", "http", "telegram" or "wechat".
         language: "zh" or "en".
         status: of the conversation now.
         intent: of any message.

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from crm_store.models import Conversation, Customer, Escalation, Message, SlaClock, SupportAgent, Ticket
+from crm_store.models import Conversation, Customer, CustomerValue, Escalation, Message, SlaClock, SupportAgent, Ticket
 from crm_store.rules.text import excerpt
 from crm_store.services.access import visible_to
 from crm_store.services.tickets import UNSOLVED
@@ -82,6 +82,8 @@ _WAITS = sa.or_(
     Conversation.status.in_(("open", "snoozed")),
     sa.exists().where(Ticket.conversation_id == Conversation.id, Ticket.status.in_(UNSOLVED)).correlate(Conversation))
 _AWAKE = Conversation.status != "snoozed"
+_WORTH = sa.case(  # without a promise nobody is put before who has waited longer
+    (_CLOCK.due_at.is_not(None), sa.func.coalesce(CustomerValue.worth_fen, CustomerValue.spent_fen, 0)), else_=0)
 
 _SOONEST_CLOCK = (  # the conversation's promise not kept yet that is due first
     select(_ANY_CLOCK.id).join(_ANY_TICKET, _ANY_TICKET.id == _ANY_CLOCK.ticket_id)
@@ -112,6 +114,7 @@ _QUEUE = (
            _ANGER_BEHIND.label("reason_anger"), _LAST.text, _LAST.created_at.label("last_at"),
            _LATEST_VALENCE.label("valence"))
     .outerjoin(Customer, Customer.id == Conversation.customer_id)
+    .outerjoin(CustomerValue, CustomerValue.customer_id == Conversation.customer_id)
     .outerjoin(SupportAgent, SupportAgent.id == Conversation.assignee_id)
     .outerjoin(_CLOCK, _CLOCK.id == _SOONEST_CLOCK)
     .outerjoin(_TICKET, _TICKET.id == sa.func.coalesce(_CLOCK.ticket_id, _LATEST_TICKET))
@@ -124,7 +127,8 @@ def queue_for(session: Session, agent: SupportAgent, *, now: datetime, view: str
     """What an agent may work on, the next due first and what has no promise last.
 
     A conversation waits for a human while one owns it, or while it has an unsolved ticket. It is shown with the ticket
-    whose promise is due next. What is snoozed is out of the way until it wakes or a promise is due.
+    whose promise is due next. What is snoozed is out of the way until it wakes or a promise is due. Of those due at the
+    very same time, who is worth more to the shop comes first: that breaks ties and overtakes no promise.
 
     Args:
         session: any session.
@@ -136,7 +140,7 @@ def queue_for(session: Session, agent: SupportAgent, *, now: datetime, view: str
         limit: the most rows.
     """
     query = _QUEUE.where(visible_to(agent), _in_view(view, agent, now), *_wanted(only))
-    order: tuple[Any, ...] = (_CLOCK.due_at.is_(None), _CLOCK.due_at, Conversation.id)
+    order: tuple[Any, ...] = (_CLOCK.due_at.is_(None), _CLOCK.due_at, sa.desc(_WORTH), Conversation.id)
     if view == "snoozed":
         order = (Conversation.snoozed_until.is_(None), Conversation.snoozed_until, Conversation.id)
     return [_row(row, now) for row in session.execute(query.order_by(*order).limit(limit)).all()]

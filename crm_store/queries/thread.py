@@ -17,7 +17,7 @@ SHOWN_EVENTS = ("warned", "breached", "met", "paused", "resumed")
 _OF_A_MESSAGE = (
     Message.id, Message.created_at, Message.direction, Message.author, Message.agent_id, Message.text, Message.buttons,
     Message.payload, Message.in_reply_to_id, Message.delivery_state, Message.dropped_reason, Message.intent,
-    Message.anger, Message.valence, Message.understood)
+    Message.anger, Message.valence, Message.understood, Message.held, Message.edited_at)
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class ThreadRow:
     valence: str | None = None
     understood: Mapping[str, Any] | None = None
     data: Mapping[str, Any] | None = None
+    edited_at: datetime | None = None
+    held: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def _messages(session: Session, conversation_id: int, before: int | None, limit:
             text=message.text, buttons=tuple(message.buttons), payload=message.payload,
             in_reply_to_id=message.in_reply_to_id, delivery_state=message.delivery_state,
             dropped_reason=message.dropped_reason, intent=message.intent, anger=message.anger,
-            valence=message.valence, understood=message.understood,
+            valence=message.valence, understood=message.understood, held=message.held, edited_at=message.edited_at,
         )
         for message in found
     ]

@@ -74,7 +74,8 @@ def access_customer(session: Session, agent: SupportAgent, customer_id: int) -> 
     Raises:
         NotFound: there is none, or they may not see any; nobody can tell which.
     """
-    wanted = select(Customer).where(Customer.id == customer_id, Customer.erased_at.is_(None))
+    wanted = select(Customer).where(
+        Customer.id == customer_id, Customer.erased_at.is_(None), Customer.merged_into_id.is_(None))
     if agent.role not in SEES_ALL:
         wanted = wanted.where(sa.exists().where(Conversation.customer_id == Customer.id, visible_to(agent)))
     customer: Customer | None = session.execute(wanted).scalar_one_or_none()

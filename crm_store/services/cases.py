@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from crm_store.models import Case, Conversation, Customer, Message, Ticket
 from crm_store.rules.personal_data import mask
 from crm_store.rules.text import excerpt, weight
+from crm_store.services.locking import still_there
 
 WITH_A_HUMAN = ("open", "snoozed", "resolved")
 MATTER_LENGTH = 400  # about what the encoder reads of a text
@@ -105,6 +106,8 @@ def draw_case(session: Session, conversation_id: int) -> CaseDraft:
 def store_cases(session: Session, drafts: Sequence[CaseDraft], vectors: Sequence[npt.ArrayLike], encoder: str) -> None:
     """Store cases with what ``encoder`` made of their matters. One drawn later is never replaced by an earlier one.
 
+    A case of a conversation that was erased since it was drawn is not stored.
+
     Args:
         session: the unit of work.
         drafts: the cases.
@@ -113,7 +116,10 @@ def store_cases(session: Session, drafts: Sequence[CaseDraft], vectors: Sequence
     """
     table = Case.__table__
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    kept = still_there(session, [draft.conversation_id for draft in drafts])
     for draft, vector in sorted(zip(drafts, vectors, strict=True), key=lambda pair: pair[0].conversation_id):
+        if draft.conversation_id not in kept:
+            continue  # erased while the encoder read it
         row = {**asdict(draft), "encoder": encoder, "vector": np.asarray(vector, dtype="<f4").tobytes()}
         statement = insert(table).values(**row)
         session.execute(statement.on_conflict_do_update(

@@ -18,6 +18,7 @@ from crm_store.services.assignment import pick_agent
 from crm_store.services.handoff import OWNED_BY_HUMANS, escalate_conversation, reply_to_customer, require_owner
 from crm_store.services.locking import lock_conversation
 from crm_store.services.notices import leads_for, notify, team_of_level
+from crm_store.services.shop_events import Event, tell_shop
 from crm_store.services.system_messages import leave_note, tell_customer
 from crm_store.services.tickets import UNSOLVED, open_ticket, ticket_by_key
 from crm_store.wording import say
@@ -69,6 +70,8 @@ def file_complaint(
     audit.record(session, actor_kind="customer", actor_id=conversation.customer_id, action="file_complaint",
                  object_kind="ticket", object_id=ticket.id, now=now,
                  data={"grade": grading.grade, "causes": list(grading.causes), "message_id": message_id})
+    tell_shop(session, [Event("complaint.created", conversation.customer_id, {
+        "ticket": ticket.number, "grade": grading.grade, "category": grading.category}, conversation.id)], now)
     session.flush()
     return ticket
 

@@ -22,9 +22,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from crm_store.errors import NotFound, TooManyAttempts
-from crm_store.models import ChannelIdentity, Conversation, Customer, LinkCode, Ticket
+from crm_store.models import ChannelIdentity, Conversation, Customer, LinkCode, SupportAgent, Ticket
 from crm_store.rules.personal_data import digits_in
 from crm_store.services.audit import record
+from crm_store.services.shop_events import Event, tell_shop
 
 CODE_DIGITS = 6
 CODE_LIFETIME = timedelta(minutes=10)
@@ -129,6 +130,7 @@ def confirm_link(session: Session, *, identity_id: int, code: str, now: datetime
     session.flush()
     right = _fits(normalise_phone(code), stored.code_hash)
     customer = session.get(Customer, stored.customer_id) if right and stored.customer_id is not None else None
+    customer = customer and person_of(session, customer)
     if customer is None or customer.erased_at is not None:
         left = TRIES - stored.attempts
         return LinkResult(None, "invalid_code" if left else "too_many_attempts", left)
@@ -141,7 +143,15 @@ def link_identity(session: Session, identity: ChannelIdentity, customer: Custome
     """Make the identity the customer's: their conversations, those still going on, and what was asked there follow.
 
     Conversations that ended while the identity belonged to somebody else stay with them.
+
+    Raises:
+        NotFound: the customer was erased meanwhile.
     """
+    erased_at = session.execute(
+        select(Customer.erased_at).where(Customer.id == customer.id)
+        .with_for_update(read=True, key_share=True)).scalar_one()
+    if erased_at is not None:
+        raise NotFound(customer_id=customer.id)
     theirs = sa.or_(Conversation.customer_id.is_(None), Conversation.status != "resolved")
     conversations = session.execute(
         select(Conversation).where(Conversation.identity_id == identity.id, theirs).order_by(Conversation.id)
@@ -158,7 +168,40 @@ def link_identity(session: Session, identity: ChannelIdentity, customer: Custome
     )
     record(session, actor_kind="customer", actor_id=customer.id, action="link", object_kind="channel_identity",
            object_id=identity.id, data={"channel": identity.channel, "customer_before": before}, now=now)
+    tell_shop(session, [Event("customer.linked", customer.id, {"channel": identity.channel})], now)
     session.flush()
+
+
+def unlink_identity(session: Session, identity_id: int, now: datetime, agent: SupportAgent | None = None) -> bool:
+    """Make a channel identity a guest's again: what is still going on there goes with it, what ended stays.
+
+    Args:
+        session: the unit of work.
+        identity_id: which identity.
+        now: when.
+        agent: who does it; None for the customer themself.
+
+    Returns:
+        Whether it was linked.
+
+    Raises:
+        NotFound: there is no such identity.
+    """
+    identity = _lock_identity(session, identity_id)
+    customer_id = identity.customer_id
+    if customer_id is None:
+        return False
+    for conversation in session.execute(
+            select(Conversation).where(Conversation.identity_id == identity.id, Conversation.status != "resolved")
+            .order_by(Conversation.id).with_for_update(key_share=True)
+            .execution_options(populate_existing=True)).scalars():
+        conversation.customer_id, conversation.updated_at = None, now
+    identity.customer_id = identity.linked_at = None
+    record(session, actor_kind="customer" if agent is None else "agent",
+           actor_id=customer_id if agent is None else agent.id, action="unlink", object_kind="channel_identity",
+           object_id=identity.id, data={"channel": identity.channel, "customer_before": customer_id}, now=now)
+    session.flush()
+    return True
 
 
 def _lock_identity(session: Session, identity_id: int) -> ChannelIdentity:
@@ -176,10 +219,17 @@ def _registered(session: Session, phone: str) -> int | None:
     written = unicodedata.normalize("NFKC", phone[:200]).strip()
     by_email = "@" in written
     match = sa.func.lower(Customer.email) == written.lower() if by_email else Customer.phone == normalise_phone(written)
-    found: int | None = session.execute(
-        select(Customer.id).where(match, Customer.erased_at.is_(None)).limit(1).with_for_update(key_share=True)
-    ).scalar_one_or_none()
-    return found
+    found: Customer | None = session.execute(
+        select(Customer).where(match, Customer.erased_at.is_(None)).limit(1).with_for_update(key_share=True)
+        .execution_options(populate_existing=True)).scalar_one_or_none()
+    return None if found is None else int(person_of(session, found).id)
+
+
+def person_of(session: Session, customer: Customer) -> Customer:
+    """The record that a customer's was merged into, however often; their own where it was not."""
+    while customer.merged_into_id is not None:
+        customer = session.get(Customer, customer.merged_into_id, populate_existing=True)
+    return customer
 
 
 def _hash(code: str, salt: bytes | None = None) -> str:

@@ -14,13 +14,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from crm_store.errors import NotFound, WrongState
 from crm_store.models import (
+    Customer,
     Notification,
     NotificationDelivery,
     NotificationPreference,
+    Order,
+    ShopEvent,
     SupportAgent,
     Ticket,
     Webhook,
@@ -62,7 +65,7 @@ class Outgoing:
         secret: signs a webhook's request.
         name: the agent's.
         language: the agent's, "zh" or "en".
-        event_id: the notification; None for a test.
+        event_id: the notification, or the shop's event; None for a test.
         conversation_id: where to look.
         ticket: the ticket's number.
         data: what else is known of it, personal data masked.
@@ -79,7 +82,7 @@ class Outgoing:
     secret: str = field(default="", repr=False)
     name: str = ""
     language: str = "zh"
-    event_id: int | None = None
+    event_id: int | str | None = None
     conversation_id: int | None = None
     ticket: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -113,6 +116,22 @@ def queue_deliveries(session: Session, told: Mapping[str, Sequence[Mapping[str, 
         queued += [_row(EMAIL, row["agent_id"], inserted[row["idempotency_key"]], key, kind, now)
                    for row in new if kind in chosen.get(row["agent_id"], ()) and _worth_a_mail(row)]
     _insert(session, queued)
+
+
+def queue_events(session: Session, events: Sequence[ShopEvent], hooks: Sequence[Any], now: datetime) -> None:
+    """Queue events of the shop for the webhooks that want them; ``hooks`` are their ids and kinds.
+
+    Those of the same customer, or of the same conversation of a guest, reach a webhook one after the other.
+    """
+    _insert(session, [
+        _row(WEBHOOK, hook.id, None, f"event:{event.id}", event.kind, now)
+        | {"shop_event_id": event.id, "order_key": order_key(event)}
+        for event in events for hook in hooks if not hook.kinds or event.kind in hook.kinds])
+
+
+def order_key(event: ShopEvent) -> str:
+    """Names those events that reach a webhook one after the other."""
+    return (f"conversation:{event.conversation_id}" if event.customer_id is None else f"customer:{event.customer_id}")
 
 
 def queue_test(session: Session, adapter: str, target_id: int, now: datetime) -> None:
@@ -248,11 +267,18 @@ def forget_deliveries(session: Session, now: datetime) -> int:
         sa.delete(NotificationDelivery)
         .where(NotificationDelivery.state.not_in(WAITING), NotificationDelivery.created_at < now - KEPT)
         .execution_options(synchronize_session=False))
+    unsent = sa.exists().where(NotificationDelivery.shop_event_id == ShopEvent.id)
+    session.execute(sa.delete(ShopEvent).where(ShopEvent.created_at < now - KEPT, ~unsent)
+                    .execution_options(synchronize_session=False))
     return int(done.rowcount)
 
 
 def _due(now: datetime, mail_delay: timedelta) -> tuple[Any, ...]:
+    before = aliased(NotificationDelivery)
     return (
+        ~sa.exists().where(NotificationDelivery.order_key.is_not(None), before.lane == NotificationDelivery.lane,
+                           before.order_key == NotificationDelivery.order_key, before.id < NotificationDelivery.id,
+                           before.state.in_(WAITING)),
         NotificationDelivery.next_attempt_at <= now, NotificationDelivery.state.in_(WAITING),
         sa.or_(NotificationDelivery.adapter != EMAIL, NotificationDelivery.kind.in_(AT_ONCE),
                NotificationDelivery.created_at <= now - mail_delay))
@@ -260,7 +286,8 @@ def _due(now: datetime, mail_delay: timedelta) -> tuple[Any, ...]:
 
 def _row(adapter: str, target_id: int, notification_id: int | None, key: str, kind: str,
          now: datetime) -> dict[str, Any]:
-    return {"public_id": secrets.token_hex(16), "notification_id": notification_id, "event_key": key,
+    return {"public_id": secrets.token_hex(16), "notification_id": notification_id, "shop_event_id": None,
+            "order_key": None, "event_key": key,
             "adapter": adapter, "target_id": target_id, "kind": kind, "state": "queued", "attempts": 0,
             "lane": EMAIL if adapter == EMAIL else f"{adapter}:{target_id}", "created_at": now, "next_attempt_at": now}
 
@@ -306,14 +333,28 @@ def _outgoing(session: Session, delivery: NotificationDelivery) -> Outgoing | st
     target = _webhook(session, delivery) if delivery.adapter == WEBHOOK else _mailbox(session, delivery)
     if isinstance(target, str):
         return target
-    notice = delivery.notification
-    data: Mapping[str, Any] = notice.data if notice else {}
+    event_id, happened, data = _told(session, delivery)
     return Outgoing(
         id=delivery.id, public_id=delivery.public_id, attempt=delivery.attempts + 1, adapter=delivery.adapter,
-        target_id=delivery.target_id, kind=delivery.kind, at=notice.created_at if notice else delivery.created_at,
-        event_id=notice.id if notice else None, conversation_id=notice.conversation_id if notice else None,
+        target_id=delivery.target_id, kind=delivery.kind, at=happened.created_at, event_id=event_id,
+        conversation_id=None if happened is delivery else happened.conversation_id,
         ticket=_ticket_number(session, data),
         data={name: mask(value) if isinstance(value, str) else value for name, value in data.items()}, **target)
+
+
+def _told(session: Session, delivery: NotificationDelivery) -> tuple[int | str | None, Any, Mapping[str, Any]]:
+    """The event's id, what happened, and what is known of it."""
+    event = delivery.shop_event
+    if event is None:
+        notice = delivery.notification
+        return (notice.id, notice, notice.data) if notice else (None, delivery, {})
+    number = None if event.customer_id is None else session.execute(
+        select(Customer.number).where(Customer.id == event.customer_id)).scalar_one()
+    data = {**event.data, "customer": number}
+    if "order_id" in data:
+        data["order"] = session.execute(
+            select(Order.number).where(Order.id == data.pop("order_id"))).scalar_one_or_none()
+    return f"event-{event.id}", event, data
 
 
 def _webhook(session: Session, delivery: NotificationDelivery) -> dict[str, str] | str:

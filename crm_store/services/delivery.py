@@ -26,7 +26,7 @@ from crm_store.services.locking import lock_conversation
 from crm_store.services.system_messages import leave_note
 from crm_store.wording import SENTENCES, say
 
-LEASE = timedelta(minutes=2)  # longer than the sending of a piece takes
+LEASE = timedelta(minutes=1)  # longer than the sending of a piece and the noting of what came of it take
 LANES_AT_ONCE = 64
 MOST_FAILURES = 15  # about an hour and a half
 FIRST_DELAY = timedelta(seconds=2)
@@ -56,6 +56,7 @@ class Parcel:
         agent_name: who wrote it; None for the bot and Warmline itself.
         language: the conversation's, "zh" or "en".
         pieces_sent: how many pieces have arrived.
+        doubtful: whether this piece may have arrived already.
     """
 
     message_id: int
@@ -69,6 +70,7 @@ class Parcel:
     agent_name: str | None
     language: str
     pieces_sent: int
+    doubtful: bool = False
 
 
 def lanes_waiting(session: Session, channels: Collection[str], now: datetime, *, besides: Collection[int] = (),
@@ -100,6 +102,13 @@ def waiting_address(session: Session, identity_id: int, now: datetime) -> tuple[
         .join(Message, Message.identity_id == ChannelIdentity.id)
         .where(Message.id == first, _due(now))).one_or_none()
     return None if found is None else (found.channel, found.external_id)
+
+
+def next_due(session: Session, identity_id: int) -> datetime | None:
+    """When the oldest queued message of a lane may be sent; None where there is none, or it may be at once."""
+    due: datetime | None = session.execute(
+        select(Message.next_attempt_at).where(Message.id == _head(identity_id).scalar_subquery())).scalar_one_or_none()
+    return due
 
 
 def claim_message(session: Session, identity_id: int, now: datetime) -> Parcel | None:
@@ -191,7 +200,7 @@ def note_unreachable(session: Session, identity_id: int, now: datetime) -> None:
     """This person has blocked the shop on their channel: what waits for them is given up, and the agents are told."""
     identity = session.get(ChannelIdentity, identity_id, populate_existing=True, with_for_update={"key_share": True})
     newest = session.execute(
-        select(Conversation.id).where(Conversation.identity_id == identity_id)
+        select(Conversation.id).where(Conversation.identity_id == identity_id, Conversation.erased_at.is_(None))
         .order_by(Conversation.id.desc()).limit(1)).scalar_one_or_none()
     if newest is not None:
         conversation = lock_conversation(session, newest)
@@ -258,22 +267,31 @@ def _head(identity_id: int) -> Any:
 def _locked_head(session: Session, identity_id: int) -> Message | None:
     """The oldest queued message of a lane, its conversation locked; looked for again where it went meanwhile."""
     while (message_id := session.execute(_head(identity_id)).scalar_one()) is not None:
-        message = _locked(session, message_id)
+        try:
+            message = _locked(session, message_id)
+        except NotFound:
+            continue  # erased meanwhile
         if message.delivery_state == "queued":
             return message
     return None
 
 
 def _locked(session: Session, message_id: int) -> Message:
-    conversation_id = session.execute(select(Message.conversation_id).where(Message.id == message_id)).scalar_one()
+    conversation_id = session.execute(
+        select(Message.conversation_id).where(Message.id == message_id)).scalar_one_or_none()
+    if conversation_id is None:
+        raise NotFound(message_id=message_id)
     lock_conversation(session, conversation_id)
     message: Message = session.get(Message, message_id, populate_existing=True)
     return message
 
 
 def _held(session: Session, parcel: Parcel) -> Message | None:
-    """The message of a parcel, unless somebody else has taken it meanwhile."""
-    message = _locked(session, parcel.message_id)
+    """The message of a parcel, unless somebody else has taken it meanwhile, or it was erased."""
+    try:
+        message = _locked(session, parcel.message_id)
+    except NotFound:
+        return None
     return message if message.delivery_state == "queued" and message.attempts == parcel.attempt else None
 
 
@@ -299,7 +317,8 @@ def _parcel(session: Session, message: Message, delivery: MessageDelivery) -> Pa
         message_id=message.id, attempt=message.attempts, conversation_id=message.conversation_id,
         identity_id=message.identity_id, channel=row.channel, address=row.external_id, text=message.text,
         buttons=[{"title": each["title"], "payload": each["payload"]} for each in message.buttons or ()],
-        agent_name=row.agent_name, language=row.language, pieces_sent=delivery.pieces_sent)
+        agent_name=row.agent_name, language=row.language, pieces_sent=delivery.pieces_sent,
+        doubtful=delivery.unknowns > 0)
 
 
 def _give_up_if_too_old(session: Session, message: Message, delivery: MessageDelivery, now: datetime) -> None:

@@ -1,7 +1,7 @@
 """Hands unhandled messages to the bot, one conversation at a time and in order, and stores what came of them."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from crm_store.errors import NotFound
 from crm_store.models import ChannelIdentity, Conversation, Customer, Escalation, Message, Tier
 from crm_store.models.customers import LANGUAGES
 from crm_store.rules.escalation import DEFAULT_THRESHOLDS, WATCH_WINDOW, Thresholds, band
+from crm_store.services.floods import READ, take_held
 from crm_store.services.handoff import escalate_conversation
 from crm_store.services.locking import lock_conversation
 from crm_store.services.system_messages import DROPPED_FROM, next_position
@@ -43,10 +44,10 @@ _WAITING = (
     .order_by(Message.id).limit(bindparam("most"))
 )
 _IN_CONTEXT = (
-    select(Message.id, Message.text, Message.payload, Message.next_attempt_at,
+    select(Message.id, Message.text, Message.payload, Message.next_attempt_at, Message.held,
            Conversation.id.label("conversation_id"), Conversation.identity_id, Conversation.status,
            Conversation.version, Conversation.channel, Conversation.language,
-           Customer.id.label("customer_id"), Customer.number, Customer.name, Customer.tier_code,
+           Customer.id.label("customer_id"), Customer.number, Customer.name, Customer.tier_code, Customer.tone,
            Customer.language.label("customer_language"), Tier.anger_route, Tier.anger_watch)
     .join(Conversation, Conversation.id == Message.conversation_id)
     .join(ChannelIdentity, ChannelIdentity.id == Conversation.identity_id)
@@ -60,7 +61,7 @@ _LAST_ESCALATED = select(sa.func.coalesce(sa.func.max(Escalation.message_id), 0)
     Escalation.conversation_id == _C).scalar_subquery()
 _LAST_BEFORE = (
     select(Message.id, Message.direction, Message.anger, Message.buttons, _LAST_ESCALATED.label("since"))
-    .where(Message.conversation_id == _C, Message.id < _M).order_by(Message.id.desc()).limit(12)
+    .where(Message.conversation_id == _C, Message.id < _M, READ).order_by(Message.id.desc()).limit(12)
 )
 
 
@@ -128,12 +129,26 @@ def conversations_waiting(session: Session, now: datetime, limit: int = 100) -> 
 
 
 def next_turn(session: Session, conversation_id: int, now: datetime) -> Turn | None:
-    """The oldest unhandled message of a conversation, or None where there is none or it is not due yet."""
+    """The oldest unhandled message of a conversation, or None where there is none or it is not due yet.
+
+    Where it was held back with others because they came too fast, they are one turn.
+    """
     row = session.execute(_OLDEST_UNHANDLED, {"conversation": conversation_id}).one_or_none()
     if row is None or (row.next_attempt_at is not None and row.next_attempt_at > now):
         return None
-    return Turn(message_id=row.id, conversation_id=row.conversation_id, version=row.version, text=row.text,
-                payload=row.payload, mode="turn" if row.status == "pending" else "read", context=_context(session, row))
+    text, payload = row.text, row.payload
+    if row.held is not None:
+        text, payload = take_held(session, row.conversation_id, row.id, text, payload)
+    return Turn(message_id=row.id, conversation_id=row.conversation_id, version=row.version, text=text,
+                payload=payload, mode="turn" if row.status == "pending" else "read", context=_context(session, row))
+
+
+def with_the_bot(session: Session, conversation_ids: Collection[int]) -> set[int]:
+    """Those of some conversations in which the bot still owes an answer."""
+    return set(session.execute(
+        select(Message.conversation_id).join(Conversation, Conversation.id == Message.conversation_id)
+        .where(UNHANDLED, Message.conversation_id.in_(conversation_ids), Conversation.status == "pending")
+        .distinct()).scalars())
 
 
 def turn_context(session: Session, conversation_id: int, now: datetime) -> dict[str, Any]:
@@ -205,8 +220,14 @@ def postpone_turn(session: Session, message_id: int, now: datetime, *,
 
     Giving up hands the conversation to a human with reason "system"; where a human owns it already, the message stays
     without what the NLU would have read. A message already handled stays as it is.
+
+    Raises:
+        NotFound: the message was erased meanwhile.
     """
-    conversation_id = session.execute(select(Message.conversation_id).where(Message.id == message_id)).scalar_one()
+    conversation_id = session.execute(
+        select(Message.conversation_id).where(Message.id == message_id)).scalar_one_or_none()
+    if conversation_id is None:
+        raise NotFound(message_id=message_id)
     conversation = lock_conversation(session, conversation_id)
     message = session.execute(_MESSAGE, {"message": message_id}).scalar_one()
     if message.handled_at is not None:
@@ -242,7 +263,7 @@ def _context(session: Session, row: Any) -> dict[str, Any]:
         "conversation_id": row.conversation_id, "identity_id": row.identity_id, "message_id": row.id,
         "version": row.version, "channel": row.channel, "language": row.language,
         "customer": None if row.customer_id is None else {
-            "id": row.customer_id, "number": row.number, "name": row.name, "tier": row.tier_code,
+            "id": row.customer_id, "number": row.number, "name": row.name, "tier": row.tier_code, "tone": row.tone,
             "language": row.customer_language},
         "thresholds": {"route": thresholds.route, "watch": thresholds.watch},
         "angers": angers, "offered": offered,

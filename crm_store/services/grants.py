@@ -24,7 +24,7 @@ def grant_for_case(
 ) -> PointsEntry:
     """Grant points for a case. All grants for it together stay within the limit of who grants the last of them.
 
-    The caller tells the customer, in words. The same key again changes nothing.
+    The same key again changes nothing. See :func:`crm_store.services.counter.make_good`, which tells the customer.
 
     Args:
         session: the unit of work.

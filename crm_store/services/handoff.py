@@ -17,6 +17,7 @@ from crm_store.services import audit, sla
 from crm_store.services.assignment import pick_agent
 from crm_store.services.locking import lock_conversation
 from crm_store.services.notices import leads_for, notify, team_of_level
+from crm_store.services.shop_events import Event, tell_shop
 from crm_store.services.system_messages import leave_note, tell_customer
 from crm_store.services.tickets import open_ticket, reopen_ticket, unsolved_tickets
 from crm_store.wording import SORRY, join_sentences, say, tell_time
@@ -99,6 +100,8 @@ def escalate_conversation(
     audit.record(session, actor_kind=BOT, actor_id=None, action="escalate", object_kind="conversation",
                  object_id=conversation.id, data={"reason": reason, "ticket": ticket.number, "message_id": message_id},
                  now=now)
+    tell_shop(session, [Event("conversation.handed_over", conversation.customer_id,
+                              {"reason": reason, "ticket": ticket.number}, conversation.id)], now)
     session.flush()
     return Handoff(conversation, ticket, first.due_at if first else None, notice)
 
@@ -265,6 +268,8 @@ def resolve_conversation(session: Session, conversation_id: int, agent: SupportA
     tell_customer(session, conversation, join_sentences(language, *told, say("rate_question", language)), now,
                   buttons=buttons)
     _audit(session, agent, "resolve", conversation, now, cause=cause)
+    tell_shop(session, [Event("conversation.resolved", conversation.customer_id, {"cause": cause}, conversation.id)],
+              now)
     session.flush()
     return conversation
 
@@ -527,6 +532,9 @@ def _take_up(session: Session, conversation: Conversation, ticket: Ticket, agent
 def _close_ticket(session: Session, ticket: Ticket, cause: str, now: datetime) -> None:
     ticket.status, ticket.stage, ticket.resolved_at, ticket.resolution_cause = "resolved", "resolved", now, cause[:60]
     sla.ticket_resolved(session, ticket, now)
+    if ticket.kind == "complaint":
+        tell_shop(session, [Event("complaint.resolved", ticket.customer_id, {"ticket": ticket.number, "cause": cause},
+                                  ticket.conversation_id)], now)
 
 
 def _audit(session: Session, agent: SupportAgent, action: str, conversation: Conversation, now: datetime,

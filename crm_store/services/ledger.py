@@ -18,6 +18,7 @@ from crm_store.errors import NotFound
 from crm_store.models import Customer, PointsAllocation, PointsEntry
 from crm_store.queries.points import debts_of
 from crm_store.rules.points import Take, expiry_of, repay
+from crm_store.services.shop_events import Event, tell_shop
 
 
 def lock_customer(session: Session, customer_id: int, *, living: bool = False) -> Customer:
@@ -75,6 +76,7 @@ def add_lot(
     session.flush()
     if entry.expires_at <= now:
         write_off_lapsed(session, [customer_id], now)
+    tell_shop(session, [Event("points.earned", customer_id, _about(entry, points))], now)
     return entry
 
 
@@ -89,6 +91,8 @@ def add_taking(
     session.flush()
     session.add_all(PointsAllocation(entry_id=entry.id, lot_id=take.lot, points=take.points) for take in takes)
     session.flush()
+    if kind == "spend":
+        tell_shop(session, [Event("points.spent", customer_id, _about(entry, points))], now)
     return entry
 
 
@@ -114,6 +118,11 @@ def write_off_lapsed(session: Session, customer_ids: Sequence[int], now: datetim
     session.execute(sa.insert(PointsAllocation.__table__), [
         {"entry_id": entry_id, "lot_id": keys[key][0], "points": keys[key][1]} for entry_id, key in written])
     return sum(left for _, left in keys.values())
+
+
+def _about(entry: PointsEntry, points: int) -> dict[str, Any]:
+    """What the shop is told of an entry."""
+    return {"points": points, "reason": entry.kind, **({"order_id": entry.order_id} if entry.order_id else {})}
 
 
 def taken_of_lot() -> Any:

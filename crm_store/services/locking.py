@@ -1,6 +1,8 @@
 """Locks a conversation: whoever reads it to decide a write holds its row until the unit of work ends."""
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
@@ -21,10 +23,17 @@ def lock_conversation(session: Session, conversation_id: int) -> Conversation:
     of work holds the only write lock already.
 
     Raises:
-        NotFound: there is no such conversation.
+        NotFound: there is no such conversation, or what was said in it was erased.
     """
     conversation = session.execute(_CONVERSATION, {"conversation_id": conversation_id}).scalar_one_or_none()
-    if conversation is None:
+    if conversation is None or conversation.erased_at is not None:
         raise NotFound(conversation_id=conversation_id)
     found: Conversation = conversation
     return found
+
+
+def still_there(session: Session, conversation_ids: Collection[int]) -> set[int]:
+    """Which of the conversations were not erased; they cannot be until the unit of work ends, whoever else writes."""
+    return set(session.execute(
+        select(Conversation.id).where(Conversation.id.in_(conversation_ids), Conversation.erased_at.is_(None))
+        .order_by(Conversation.id).with_for_update(read=True, key_share=True)).scalars())

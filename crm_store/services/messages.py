@@ -15,9 +15,12 @@ from sqlalchemy.orm import Session
 from crm_store.errors import InvalidMessage
 from crm_store.models import ChannelIdentity, Conversation, Customer, Message
 from crm_store.models.customers import CHANNELS, LANGUAGES
+from crm_store.rules.flood import A_MINUTE
 from crm_store.rules.text import clean_identifier, clean_text, language_of
-from crm_store.services import ratings, sla
+from crm_store.services import floods, listening, ratings, sla
+from crm_store.services.blocks import hold_blocked, is_blocked
 from crm_store.services.handoff import OWNED_BY_HUMANS, REOPEN_WITHIN
+from crm_store.services.shop_events import Event, tell_shop
 
 OFFERING_MESSAGES = 8  # how far back a button still counts
 PAYLOAD_LIMIT = 500
@@ -62,26 +65,38 @@ class Received:
     conversation: Conversation
     duplicate: bool
 
+    @property
+    def held(self) -> bool:
+        """Whether the sender is blocked or writes too fast: a channel then does and says nothing more about it."""
+        return self.message.held is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is held back and has no answer of its own, or none yet."""
+        return self.message.held in ("first", "more", "blocked")
+
 
 def receive_message(
     session: Session, *, channel: str, external_id: str, text: str, channel_message_id: str, now: datetime,
-    payload: str | None = None, language_hint: str | None = None,
+    payload: str | None = None, language_hint: str | None = None, a_minute: int = A_MINUTE,
 ) -> Received:
     """Store a customer's message in their current conversation; the bot or a human answers later.
 
     The current conversation is the newest; one that was resolved more than 72 hours ago is left alone and a new one
     begins, one resolved later is reopened with the bot and keeps its agent. The same ``channel_message_id`` again
-    changes nothing. A rating by button is recorded at once and needs no turn of the bot.
+    changes nothing. A rating by button is recorded at once and needs no turn of the bot. What a blocked sender writes
+    is only kept; what comes too fast is held back and read together, see :mod:`crm_store.rules.flood`.
 
     Args:
         session: the unit of work.
-        channel: "web", "http" or "telegram".
+        channel: "web", "http", "telegram" or "wechat".
         external_id: the sender's id on the channel.
         text: what they wrote, or the title of the button they pressed.
         channel_message_id: the channel's id of this message, unique for the sender.
         now: when it came in.
         payload: of the button they say they pressed; kept only if this conversation offered it.
         language_hint: "zh" or "en" from the channel, used until the language is known better.
+        a_minute: how many messages of one sender are answered one by one in a minute.
 
     Raises:
         InvalidMessage: ``field`` names what cannot be accepted and ``reason`` says why.
@@ -101,13 +116,25 @@ def receive_message(
     button = _offered_button(session, newest, payload, written)
     if written is None or (button and written == button["payload"]):
         written = clean_text(button["title"] if button else text)
+    if is_blocked(identity, now):
+        conversation = newest or _begin(session, identity, written, language_hint, now)
+        message = _store(session, conversation, identity, written, button, channel_message_id, now)
+        hold_blocked(session, conversation, message, now)
+        return Received(message, conversation, duplicate=False)
     score = ratings.score_in(button["payload"]) if button else None
     if score is not None and newest is not None and newest.status == "resolved":
         message = _store(session, newest, identity, written, button, channel_message_id, now)
         ratings.rate_conversation(session, newest, message, score, now)
         return Received(message, newest, duplicate=False)
+    recommends = listening.recommendation_in(button["payload"]) if button else None
+    if recommends is not None and newest is not None:
+        message = _store(session, newest, identity, written, button, channel_message_id, now)
+        listening.take_recommendation(session, newest, message, recommends, now)
+        return Received(message, newest, duplicate=False)
+    last_at = newest.last_customer_message_at if newest is not None else None
     conversation = _current(session, newest, identity, written, language_hint, now)
     message = _store(session, conversation, identity, written, button, channel_message_id, now)
+    floods.hold_back(session, conversation, identity, message, last_at=last_at, a_minute=a_minute, now=now)
     if conversation.status in OWNED_BY_HUMANS:
         sla.customer_wrote(session, conversation, now)
     return Received(message, conversation, duplicate=False)
@@ -177,6 +204,11 @@ def _current(session: Session, newest: Conversation | None, identity: ChannelIde
     if newest is not None and newest.resolved_at is not None and now - newest.resolved_at <= REOPEN_WITHIN:
         newest.status, newest.version, newest.resolved_at = "pending", newest.version + 1, None
         return newest
+    return _begin(session, identity, text, language_hint, now)
+
+
+def _begin(session: Session, identity: ChannelIdentity, text: str, language_hint: str | None,
+           now: datetime) -> Conversation:
     conversation = Conversation(
         identity_id=identity.id, customer_id=identity.customer_id, channel=identity.channel,
         language=_first_language(session, identity, text, language_hint), created_at=now, updated_at=now,
@@ -184,6 +216,8 @@ def _current(session: Session, newest: Conversation | None, identity: ChannelIde
     )
     session.add(conversation)
     session.flush()
+    tell_shop(session, [Event("conversation.opened", conversation.customer_id, {"channel": conversation.channel},
+                              conversation.id)], now)
     return conversation
 
 

@@ -1,4 +1,4 @@
-"""The nightly job: settles orders, reviews and raises tiers, writes off lapsed points, cleans up.
+"""The nightly job: settles orders, reviews and raises tiers, writes off lapsed points, judges value, cleans up.
 
 It goes in steps, each a unit of work of its own over some hundred customers, and every step may be done twice: a run
 that was killed is simply run again. It judges by when things happened and not by when it runs, so a night that was
@@ -24,6 +24,7 @@ from crm_store.rules.tiers import last_review
 from crm_store.services.housekeeping import clean_up
 from crm_store.services.points import expire_points, settle_orders
 from crm_store.services.tiers import raise_tiers, review_tiers
+from crm_store.services.value import judge_values, learn_from_values, recount_values
 
 NAME = "nightly"
 BEGINS = time(3)  # by the shop's clock
@@ -39,7 +40,8 @@ def _clean(session: Session, now: datetime, _after: int) -> tuple[int, int | Non
 # The review comes before the raising: what was bought after the year began counts for going up again.
 STEPS: tuple[tuple[str, Step], ...] = (
     ("orders_settled", settle_orders), ("tiers_lowered", review_tiers), ("tiers_raised", raise_tiers),
-    ("points_lapsed", expire_points), ("rows_cleaned_up", _clean))
+    ("points_lapsed", expire_points), ("values_counted", recount_values), ("values_learned", learn_from_values),
+    ("values_judged", judge_values), ("rows_cleaned_up", _clean))
 
 
 @dataclass(frozen=True)

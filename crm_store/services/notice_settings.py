@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -14,11 +14,13 @@ from sqlalchemy.orm import Session
 from crm_store.errors import InvalidMessage, NotFound
 from crm_store.models import NotificationPreference, SupportAgent, Webhook
 from crm_store.models.deliveries import NOTICE_KINDS
+from crm_store.models.exchange import EVENT_KINDS
 from crm_store.rules.personal_data import mask_email
 from crm_store.rules.text import clean_text
 from crm_store.services import audit
 
 MOST_WEBHOOKS = 20
+TOLD_KINDS = (*NOTICE_KINDS, *EVENT_KINDS)  # what a webhook may be told of
 NAME_LENGTH = 80
 URL_LENGTH = 500
 EMAIL_LENGTH = 254
@@ -40,7 +42,7 @@ def save_preferences(session: Session, agent: SupportAgent, *, email: str, kinds
     Raises:
         InvalidMessage: ``field`` "email" or "kinds" cannot be accepted.
     """
-    email, chosen = email.strip(), _known_kinds(kinds)
+    email, chosen = email.strip(), _known_kinds(kinds, NOTICE_KINDS)
     if email and (len(email) > EMAIL_LENGTH or len(email.partition("@")[0]) > 64 or not _EMAIL.fullmatch(email)):
         raise InvalidMessage(field="email", reason="invalid")
     kept: NotificationPreference | None = session.get(NotificationPreference, agent.id)
@@ -63,8 +65,8 @@ def create_webhook(session: Session, agent: SupportAgent, *, name: str, url: str
     """
     if session.execute(select(sa.func.count()).select_from(Webhook)).scalar_one() >= MOST_WEBHOOKS:
         raise InvalidMessage(field="name", reason="too_many")
-    webhook = Webhook(name=_name(name), url=_free_url(session, url, None), kinds=_known_kinds(kinds), active=True,
-                      secret=new_secret(), created_at=now, updated_at=now)
+    webhook = Webhook(name=_name(name), url=_free_url(session, url, None), kinds=_known_kinds(kinds, TOLD_KINDS),
+                      active=True, secret=new_secret(), created_at=now, updated_at=now)
     session.add(webhook)
     session.flush()
     _audit(session, agent, "create_webhook", "webhook", webhook.id, _told(webhook), now)
@@ -82,7 +84,7 @@ def edit_webhook(session: Session, webhook_id: int, agent: SupportAgent, *, name
     webhook = find_webhook(session, webhook_id)
     before = _told(webhook)
     webhook.name, webhook.url, webhook.active = _name(name), _free_url(session, url, webhook.id), active
-    webhook.kinds, webhook.updated_at = _known_kinds(kinds), now
+    webhook.kinds, webhook.updated_at = _known_kinds(kinds, TOLD_KINDS), now
     _audit(session, agent, "edit_webhook", "webhook", webhook.id, {"before": before, "after": _told(webhook)}, now)
     session.flush()
     return webhook
@@ -118,11 +120,11 @@ def new_secret() -> str:
     return f"whsec_{secrets.token_urlsafe(32)}"
 
 
-def _known_kinds(kinds: Iterable[str]) -> list[str]:
+def _known_kinds(kinds: Iterable[str], known: Sequence[str]) -> list[str]:
     chosen = set(kinds)
-    if not chosen <= set(NOTICE_KINDS):
+    if not chosen <= set(known):
         raise InvalidMessage(field="kinds", reason="invalid")
-    return [kind for kind in NOTICE_KINDS if kind in chosen]
+    return [kind for kind in known if kind in chosen]
 
 
 def _name(raw: str) -> str:

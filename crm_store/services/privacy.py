@@ -1,7 +1,8 @@
 """Consents by purpose, and a customer's data for themselves."""
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import inspect, select
@@ -9,11 +10,16 @@ from sqlalchemy.orm import Session
 
 from crm_store.errors import NotFound
 from crm_store.models import (
+    Attachment,
+    Base,
     ChannelIdentity,
     Consent,
     Conversation,
     Customer,
+    DataCopy,
+    Erasure,
     Feedback,
+    LinkCode,
     Message,
     Order,
     OrderItem,
@@ -30,7 +36,15 @@ from crm_store.queries.customers import consents_of
 from crm_store.queries.points import points_balance
 from crm_store.services.audit import record
 
-__all__ = ["current_consents", "export_customer", "set_consent"]
+__all__ = [
+    "about_customer",
+    "consent_history",
+    "consented",
+    "conversations_of",
+    "current_consents",
+    "export_customer",
+    "set_consent",
+]
 
 current_consents = consents_of
 
@@ -50,13 +64,13 @@ def set_consent(
 
     Raises:
         ValueError: no such purpose or channel.
-        NotFound: no such customer.
+        NotFound: no such customer, or they were erased.
     """
     if purpose not in CONSENT_PURPOSES or channel not in CHANNELS:
         raise ValueError(f"no such purpose or channel: {purpose!r}, {channel!r}")
     customer = session.execute(
         select(Customer).where(Customer.id == customer_id).with_for_update(key_share=True)).scalar_one_or_none()
-    if customer is None:
+    if customer is None or customer.erased_at is not None:
         raise NotFound(customer_id=customer_id)
     newest = session.execute(
         select(Consent).where(Consent.customer_id == customer_id, Consent.purpose == purpose)
@@ -73,31 +87,51 @@ def set_consent(
     return consent
 
 
+def consented(session: Session, customer_id: int, purpose: str) -> bool:
+    """Whether a customer allows something now: never deciding is no, and nobody erased is written to."""
+    granted = session.execute(
+        select(Consent.granted).join(Customer, Customer.id == Consent.customer_id)
+        .where(Consent.customer_id == customer_id, Consent.purpose == purpose, Customer.erased_at.is_(None))
+        .order_by(Consent.decided_at.desc(), Consent.id.desc()).limit(1)).scalar_one_or_none()
+    return bool(granted)
+
+
+def consent_history(session: Session, customer_id: int, limit: int = 20) -> list[Consent]:
+    """What a customer decided, on which channel and when, newest first."""
+    return _rows(session, select(Consent).where(Consent.customer_id == customer_id)
+                 .order_by(Consent.decided_at.desc(), Consent.id.desc()).limit(limit))
+
+
 def export_customer(session: Session, customer_id: int, now: datetime) -> dict[str, Any]:
     """Everything held about a customer, ready for JSON; notes of agents to each other and what was never sent excepted.
 
     Times are ISO 8601 in UTC, amounts in fen. The export is in the audit log.
 
     Raises:
-        NotFound: there is no such customer.
+        NotFound: there is no such customer, or they were erased.
+    """
+    about = about_customer(session, customer_id, now)
+    record(session, actor_kind="customer", actor_id=customer_id, action="export", object_kind="customer",
+           object_id=customer_id, now=now)
+    return {**about, "conversations": list(conversations_of(session, customer_id))}
+
+
+def about_customer(session: Session, customer_id: int, now: datetime) -> dict[str, Any]:
+    """What is held about a customer beside their conversations.
+
+    Raises:
+        NotFound: there is no such customer, or they were erased.
     """
     customer = session.get(Customer, customer_id)
-    if customer is None:
+    if customer is None or customer.erased_at is not None:
         raise NotFound(customer_id=customer_id)
     orders = _rows(session, select(Order).where(Order.customer_id == customer_id).order_by(Order.id))
     order_ids = [order.id for order in orders]
-    conversations = _rows(session, select(Conversation).where(Conversation.customer_id == customer_id)
-                          .order_by(Conversation.id))
-    talks = [conversation.id for conversation in conversations]
     items = session.execute(
         select(OrderItem, Product.sku).join(Product, Product.id == OrderItem.product_id)
         .where(OrderItem.order_id.in_(order_ids)).order_by(OrderItem.id)).all()
     shipments = _rows(session, select(Shipment).where(Shipment.order_id.in_(order_ids)).order_by(Shipment.id))
-    messages = _rows(session, select(Message).where(
-        Message.conversation_id.in_(talks), Message.direction != "note", Message.dropped_reason.is_(None))
-        .order_by(Message.id))
-    record(session, actor_kind="customer", actor_id=customer_id, action="export", object_kind="customer",
-           object_id=customer_id, now=now)
+    talks = select(Conversation.id).where(Conversation.customer_id == customer_id)
     return {
         "exported_at": now.isoformat(),
         "customer": _fields(customer, "number", "name", "language", "phone", "email", "city", "address", "tier_code",
@@ -121,10 +155,6 @@ def export_customer(session: Session, customer_id: int, now: datetime) -> dict[s
                 session, select(PointsEntry).where(PointsEntry.customer_id == customer_id).order_by(PointsEntry.id))],
             "redemptions": [_fields(each, "code", "created_at") for each in _rows(
                 session, select(Redemption).where(Redemption.customer_id == customer_id).order_by(Redemption.id))]},
-        "conversations": [
-            _fields(talk, "channel", "status", "language", "created_at", "resolved_at")
-            | {"messages": _messages(session, talk.id, messages)}
-            for talk in conversations],
         "tickets": [_fields(each, "number", "kind", "status", "stage", "category", "summary", "wish", "opened_at",
                             "resolved_at") for each in _rows(
             session, select(Ticket).where(Ticket.customer_id == customer_id).order_by(Ticket.id))],
@@ -132,7 +162,46 @@ def export_customer(session: Session, customer_id: int, now: datetime) -> dict[s
             session, select(Rating).where(Rating.conversation_id.in_(talks)).order_by(Rating.id))],
         "feedback": [_fields(each, "text", "created_at") for each in _rows(
             session, select(Feedback).where(Feedback.customer_id == customer_id).order_by(Feedback.id))],
+        "other": _other_rows(session, customer_id),
     }
+
+
+def conversations_of(session: Session, customer_id: int) -> Iterator[dict[str, Any]]:
+    """A customer's conversations with what was said, one after the other."""
+    talks = _rows(session, select(Conversation).where(Conversation.customer_id == customer_id)
+                  .order_by(Conversation.id))
+    for talk in talks:
+        messages = _rows(session, select(Message).where(
+            Message.conversation_id == talk.id, Message.direction != "note", Message.dropped_reason.is_(None))
+            .order_by(Message.id))
+        sent = _rows(session, select(Attachment).where(Attachment.message_id.in_([each.id for each in messages]))
+                     .order_by(Attachment.id))
+        yield (_fields(talk, "channel", "status", "language", "created_at", "resolved_at")
+               | {"messages": _messages(session, talk.id, messages)}
+               | ({"attachments": [_fields(each, "name", "kind", "size", "created_at") for each in sent]}
+                  if sent else {}))
+
+
+def _other_rows(session: Session, customer_id: int) -> dict[str, list[dict[str, Any]]]:
+    """Rows about a customer in every table that is not told of above, whatever comes to be kept there."""
+    told = {model.__tablename__ for model in (
+        ChannelIdentity, Consent, Conversation, Feedback, Order, PointsEntry, Redemption, Ticket, DataCopy, Erasure,
+        LinkCode)}
+    found = {}
+    for table in Base.metadata.sorted_tables:
+        column = next((key.parent for key in table.foreign_keys if key.column.table.name == "customers"), None)
+        if column is None or table.name in told:
+            continue
+        rows = session.execute(select(table).where(column == customer_id)).mappings().all()
+        if rows:
+            found[table.name] = [{str(name): _plain(value) for name, value in row.items()} for row in rows]
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (str, int, float, bool, list, dict)) or value is None:
+        return value
+    return value.isoformat() if isinstance(value, (date, datetime)) else str(value)
 
 
 def _messages(session: Session, conversation_id: int, messages: list[Message]) -> list[dict[str, Any]]:

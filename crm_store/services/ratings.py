@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 from crm_store.models import Conversation, Message, Rating, Ticket
 from crm_store.services import audit
 from crm_store.services.handoff import reopen_with_lead, tell_due
+from crm_store.services.listening import ask_recommendation
+from crm_store.services.shop_events import Event, tell_shop
 from crm_store.services.system_messages import leave_note, tell_customer
 from crm_store.services.tickets import open_ticket
 from crm_store.wording import say
@@ -27,6 +29,8 @@ def score_in(payload: str) -> int | None:
 def rate_conversation(session: Session, conversation: Conversation, message: Message, score: int,
                       now: datetime) -> Rating:
     """Keep the rating of the episode that was just resolved, and answer it; 1 or 2 reopens with the lead.
+
+    Whoever rates better is asked now and then whether they would recommend the shop.
 
     The message counts as handled: it needs no turn of the bot. A second rating of the same episode is thanked for and
     changes nothing.
@@ -51,10 +55,13 @@ def rate_conversation(session: Session, conversation: Conversation, message: Mes
     session.add(rating)
     audit.record(session, actor_kind="customer", actor_id=conversation.customer_id, action="rate",
                  object_kind="conversation", object_id=conversation.id, data={"score": score}, now=now)
+    tell_shop(session, [Event("conversation.rated", conversation.customer_id, {"score": score}, conversation.id)], now)
     answer = say("rate_thanks", conversation.language)
     if score <= LOW:
         answer = _reopen(session, conversation, message, score, now)
     tell_customer(session, conversation, answer, now, in_reply_to_id=message.id)
+    if score > LOW:
+        ask_recommendation(session, conversation, now)
     session.flush()
     return rating
 

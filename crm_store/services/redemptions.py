@@ -20,20 +20,26 @@ CODE_READ = 20
 
 @dataclass(frozen=True)
 class CodeResult:
-    """The redemption, or the ``problem``: "unknown", "used" or "cancelled"."""
+    """The redemption, or the ``problem``: "unknown", "used" or "cancelled"; ``again``: it had been done before."""
 
     redemption: Redemption | None
     problem: str | None = None
+    again: bool = False
 
 
-def use_code(session: Session, *, customer_id: int, code: str, now: datetime) -> CodeResult:
+def use_code(
+    session: Session, *, customer_id: int, code: str, now: datetime, actor_kind: str = "customer",
+    actor_id: int | None = None,
+) -> CodeResult:
     """Use a reward's code, once. Using it again is refused, also when many try at the same moment.
 
     Args:
         session: the unit of work, to be committed whatever comes of it.
-        customer_id: who uses it.
+        customer_id: whose code it is.
         code: as it was typed.
         now: when.
+        actor_kind: who uses it for them, as in the audit log.
+        actor_id: their id; the customer's where it is left out.
 
     Raises:
         NotFound: there is no such customer.
@@ -46,8 +52,8 @@ def use_code(session: Session, *, customer_id: int, code: str, now: datetime) ->
         _refuse(session, customer_id, found.id, problem, now)
         return CodeResult(None, problem)
     found.used_at = now
-    record(session, actor_kind="customer", actor_id=customer_id, action="use_code", object_kind="redemption",
-           object_id=found.id, now=now)
+    record(session, actor_kind=actor_kind, actor_id=customer_id if actor_id is None else actor_id, action="use_code",
+           object_kind="redemption", object_id=found.id, now=now)
     session.flush()
     return CodeResult(found)
 
@@ -79,7 +85,7 @@ def cancel_redemption(
         _refuse(session, customer_id, found.id, "used", now)
         return CodeResult(None, "used")
     if found.cancelled_at is not None:
-        return CodeResult(found)
+        return CodeResult(found, again=True)
     reward = session.execute(
         select(Reward).where(Reward.id == found.reward_id)
         .with_for_update(key_share=True).execution_options(populate_existing=True)).scalar_one()

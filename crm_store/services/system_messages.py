@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy import select
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from crm_store.models import Conversation, Message
 
+TOLD_AGAIN_AFTER = timedelta(minutes=1)
 DROPPED_FROM = 1000  # positions of replies that were dropped, clear of those that were said
 
 
@@ -35,6 +36,15 @@ def tell_customer(
     conversation.updated_at = now
     session.add(message)
     return message
+
+
+def said_lately(session: Session, conversation_id: int, text: str, now: datetime) -> bool:
+    """Whether this was the last thing that was said to the customer, within a minute: several files, one answer."""
+    last = session.execute(
+        select(Message.text, Message.created_at)
+        .where(Message.conversation_id == conversation_id, Message.direction == "outgoing")
+        .order_by(Message.id.desc()).limit(1)).one_or_none()
+    return last is not None and last.text == text and now - last.created_at < TOLD_AGAIN_AFTER
 
 
 def leave_note(session: Session, conversation: Conversation, text: str, now: datetime,

@@ -29,7 +29,7 @@ def tier_at(session: Session, customer: Customer, at: datetime) -> Tier:
         select(AuditEntry.created_at, AuditEntry.data)
         .where(AuditEntry.object_kind == "customer", AuditEntry.object_id == str(customer.id),
                AuditEntry.action == "set_tier").order_by(AuditEntry.id)).all()
-    later = [data["from"] for created_at, data in changes if _since(created_at, data) > at]
+    later = [data["from"] for created_at, data in changes if change_since(created_at, data) > at]
     code = later[0] if later else customer.tier_code
     ladder = tiers(session)
     held = next((tier for tier in ladder if tier.code == code), ladder[0])
@@ -83,7 +83,16 @@ def review_tiers(session: Session, now: datetime, after: int = 0, limit: int = 5
     return went_down, candidates[-1] if candidates else None
 
 
-def _since(created_at: datetime, data: dict[str, str]) -> datetime:
+def take_higher_tier(session: Session, customer: Customer, other: Customer, now: datetime) -> None:
+    """Give a locked customer the tier of another record of theirs, where that is the higher one."""
+    by_code = {tier.code: tier for tier in tiers(session)}
+    held, theirs = by_code[customer.tier_code], by_code[other.tier_code]
+    if theirs.rank > held.rank:
+        _set_tier(session, customer, theirs, now, now)
+
+
+def change_since(created_at: datetime, data: dict[str, str]) -> datetime:
+    """From when on a change of a tier counts, by the audit entry about it."""
     return datetime.fromisoformat(data["since"]) if "since" in data else created_at
 
 

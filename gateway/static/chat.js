@@ -1,49 +1,33 @@
-// The chat page: shows the conversation as the service tells it, sends what the customer writes, loses nothing.
+// The chat: shows the conversation as the service tells it, sends what the customer writes, loses nothing.
 "use strict";
 (() => {
-  const WORDS = {
-    zh: {
-      switch: "English", placeholder: "输入消息…", label: "消息", send: "发送", sending: "发送中…", sent: "已发送",
-      failed: "发送失败", retry: "重试", bot: "智能助手", helped: "{name} 正在为您服务", joined: "{name} 加入了会话",
-      queued: "正在为您转接人工客服", due: "客服将在 {time} 前答复您 · 还有", late: "抱歉让您久等了，客服会尽快答复您。",
-      connecting: "正在连接…", offline: "网络已断开。恢复后会自动发送。", typing: "对方正在输入", left: "还可输入 {n} 字", full: "已达 4000 字上限",
-      newer: "↓ 新消息", too_long: "消息太长，最多 4000 字", empty: "消息没有内容", rate_limited: "发送太频繁，稍后自动重试",
-      hello: "我是{shop}的智能助手，可以帮您查订单、办退换、看积分；需要时随时为您转人工客服。", welcome: "您好！", welcome_name: "{name}，您好！",
-      expired: "登录链接已失效，您正以访客身份聊天。请从店铺重新进入以登录。", today: "今天", choices: "快捷回复",
-      starters: ["我的订单到哪了？", "怎么退换货？", "我有多少积分？", "转人工客服"], log: "聊天记录",
-    },
-    en: {
-      switch: "中文", placeholder: "Write a message…", label: "Message", send: "Send", sending: "Sending…", sent: "Sent",
-      failed: "Not sent", retry: "Try again", bot: "Assistant", helped: "{name} is helping you", joined: "{name} has joined",
-      queued: "Waiting for a person", due: "A person will be with you by {time} · in", late: "Sorry to keep you waiting. A person will answer as soon as possible.",
-      connecting: "Connecting…", offline: "You are offline. Messages are sent when you are back.", typing: "Someone is typing", left: "{n} characters left", full: "4,000 characters is the limit",
-      newer: "↓ New messages", too_long: "Too long: 4,000 characters at most", empty: "The message is empty", rate_limited: "Too many messages; sent again in a moment",
-      hello: "I am the assistant of {shop}. I can look up orders, arrange returns and check your points, and fetch a person whenever you want one.", welcome: "Hello!", welcome_name: "Hello {name}!",
-      expired: "That sign-in link is no longer valid, so you are chatting as a guest. Please come in from the shop again to sign in.", today: "Today", choices: "Quick replies",
-      starters: ["Where is my order?", "How do I return something?", "How many points do I have?", "Talk to a person"], log: "Conversation",
-    },
-  };
-  const LIMIT = 4000, HINT_FROM = 200, TRIES = 4, TYPING_MS = 20000;
   const at = (id) => document.getElementById(id);
-  const page = at("chat"), log = at("log"), scroll = at("scroll"), box = at("text");
+  const page = at("chat"), log = at("log"), scroll = at("scroll"), box = at("text"), told = page.dataset, root = document.documentElement;
+  const WORDS = JSON.parse(told.words), framed = told.origins !== undefined;
+  const LIMIT = 4000, HINT_FROM = 200, TRIES = 4, TYPING_MS = 20000, SILENT_MS = 45000, FILES = 5;
 
-  const remembered = (storage, key) => { try { return storage.getItem(key); } catch { return null; } };
-  const remember = (storage, key, value) => { try { storage.setItem(key, value); } catch { /* private window */ } };
+  const remembered = (storage, key) => { try { return window[storage].getItem(key); } catch { return null; } };
+  const remember = (storage, key, value) => { try { window[storage].setItem(key, value); } catch { /* private window */ } };
 
-  let language = remembered(localStorage, "warmline.language");
-  if (!WORDS[language]) {
-    language = (navigator.languages || [navigator.language]).map((l) => l.slice(0, 2).toLowerCase()).find((l) => WORDS[l])
-      || document.documentElement.dataset.language;
-  }
+  let language = told.language;
   const say = (key, values = {}) =>
     Object.entries(values).reduce((text, [name, value]) => text.replace(`{${name}}`, () => value), WORDS[language][key]);
 
   // What is known: messages of the service by id, and the outbox of those it has not confirmed.
-  const messages = new Map();
-  let outbox = [];
-  let state = { owner: "bot", assignee: null, due_at: null, ticket: null };
-  let last = 0, customer = null, known = false, loaded = false, live = false, expired = false;
-  let stream = null, reconnect = 0, reconnecting = 0, typingUntil = 0, sending = false;
+  const messages = new Map(), pictures = new Map();
+  let outbox = [], staged = [];
+  let state = { owner: "bot", assignee: null, due_at: null };
+  let customer = null, who = null, known = false, loaded = false, live = false, expired = false;
+  let heard = 0, heardAt = 0, streams = 0, stop = null, reconnect = 0, reconnecting = 0, typingUntil = 0, sending = false;
+
+  // In a frame: a line to the page around it, and the visitor that page remembers.
+  let port = null, visitor = "", seen, open = !framed;
+  const tell = (what) => port && port.postMessage(what);
+  const call = (path, options = {}) =>
+    fetch("/api/chat/" + path, { ...options, headers: { ...options.headers, ...(visitor && { "Warmline-Visitor": visitor }) } });
+  const post = (path, body) => call(path, {
+    method: "POST", headers: { "Content-Type": "application/json" }, signal: AbortSignal.timeout(20000), body: JSON.stringify(body),
+  });
 
   function element(tag, className, text) {
     const made = document.createElement(tag);
@@ -52,14 +36,20 @@
     return made;
   }
 
-  function randomId() {
-    return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
+  function button(className, text, pressed) {
+    const made = element("button", className, text);
+    made.type = "button";
+    made.addEventListener("click", pressed);
+    return made;
   }
 
-  const time = (when) => new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(when);
+  const randomId = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
+  const format = (options, when) => new Intl.DateTimeFormat(language, { hourCycle: "h23", ...options }).format(when);
+  const CLOCK = { hour: "2-digit", minute: "2-digit" }, DAY = { month: "long", day: "numeric" };
+  const time = (when) => format(CLOCK, when);
   const sameDay = (a, b) => a.toDateString() === b.toDateString();
-  const dayOf = (when) => (sameDay(when, new Date()) ? say("today")
-    : new Intl.DateTimeFormat(language, { month: "long", day: "numeric", weekday: "short" }).format(when));
+  const dayOf = (when) => (sameDay(when, new Date()) ? say("today") : format({ ...DAY, weekday: "short" }, when));
+  const size = (bytes) => (bytes < 1e6 ? Math.ceil(bytes / 1e3) + " kB" : (bytes / 1e6).toFixed(1) + " MB");
 
   // Text with its http(s) addresses as links; everything else stays text.
   function linked(into, text) {
@@ -81,24 +71,55 @@
   }
 
   const isMine = (message) => message.author === "customer";
-  const lastMine = () => [...messages.values()].reduce((id, m) => (isMine(m) ? Math.max(id, m.id) : id), 0);
+  const newest = (wanted) => [...messages.values()].reduce((id, m) => (wanted(m) ? Math.max(id, m.id) : id), 0);
 
   function optionsOf(message, usable, chosen) {
     const options = element("div", "options");
     options.setAttribute("role", "group");
     options.setAttribute("aria-label", say("choices"));
-    for (const button of message.buttons) {
-      const made = element("button", button.title === chosen ? "chosen" : "", button.title);
-      made.type = "button";
+    for (const each of message.buttons) {
+      const made = button(each.title === chosen ? "chosen" : "", each.title, () => send(each.title, each.payload));
       made.disabled = !usable;
-      made.addEventListener("click", () => send(button.title, button.payload));
       options.append(made);
     }
     return options;
   }
 
+  // A file is fetched like everything else, so that a frame without cookies gets it too.
+  async function save(file) {
+    const link = element("a");
+    link.href = await blobOf(file);
+    link.download = file.name;
+    link.click();
+  }
+
+  function blobOf(file) {
+    if (!pictures.has(file.token)) {
+      pictures.set(file.token, call("attachments/" + file.token).then((answer) => {
+        if (!answer.ok) throw new Error(answer.status);
+        return answer.blob();
+      }).then((blob) => URL.createObjectURL(blob)).catch(() => pictures.delete(file.token) && ""));
+    }
+    return pictures.get(file.token);
+  }
+
+  function filesOf(row, message) {
+    for (const file of message.attachments || []) {
+      const made = button("file", "", () => save(file));
+      made.setAttribute("aria-label", say("open", { name: file.name }));
+      made.append(element("span", "", file.name), element("small", "", size(file.size || 0)));
+      made.disabled = !file.url;
+      row.append(made);
+      if (file.image) {
+        const picture = element("img");
+        picture.alt = file.name;
+        picture.addEventListener("load", () => { made.replaceChildren(picture); if (atEnd(400)) toEnd(); });
+        blobOf(file).then((address) => { if (address) picture.src = address; });
+      }
+    }
+  }
+
   function shown(message, before, usable, chosen) {
-    const when = new Date(message.at);
     if (message.author === "system") {
       const notice = linked(element("div", "notice"), message.text);
       if (message.buttons.length) notice.append(optionsOf(message, usable, chosen));
@@ -108,23 +129,28 @@
     if (!isMine(message) && (!before || before.author !== message.author || before.agent !== message.agent)) {
       row.append(element("span", "name", message.author === "agent" ? message.agent : say("bot")));
     }
-    row.append(linked(element("div", "bubble"), message.text));
-    const meta = element("span", "meta", time(when) + (isMine(message) ? " · " + say("sent") : ""));
-    row.append(meta);
+    filesOf(row, message);
+    // Where a file came without words, the service writes its kind in brackets for those who cannot see it.
+    const words = (message.attachments || []).length && /^\[[^\]]*\]$/.test(message.text) ? "" : message.text;
+    if (words) row.append(linked(element("div", "bubble"), words));
+    row.append(element("span", "meta", time(new Date(message.at)) + (isMine(message) ? " · " + say("sent") : "")));
     if (message.buttons.length) row.append(optionsOf(message, usable, chosen));
     return row;
   }
 
   function shownPending(item) {
     const row = element("article", "message mine " + (item.failed ? "failed" : "pending"));
-    row.append(linked(element("div", "bubble"), item.text));
-    const meta = element("span", "meta", say(item.failed ? "failed" : "sending"));
-    if (item.why) meta.textContent += " · " + say(item.why);
+    if (item.file) {
+      const chip = element("div", "file"), bar = item.bar = element("progress");
+      chip.append(element("span", "", item.file.name), element("small", "", size(item.file.size)));
+      bar.setAttribute("aria-label", say("progress", { name: item.file.name }));
+      if (!item.failed) chip.append(bar);
+      row.append(chip);
+    }
+    if (item.text) row.append(linked(element("div", "bubble"), item.text));
+    const meta = element("span", "meta", say(item.failed ? "failed" : "sending") + (item.why ? " · " + say(item.why) : ""));
     if (item.failed && item.again) {
-      const retry = element("button", "", say("retry"));
-      retry.type = "button";
-      retry.addEventListener("click", () => { Object.assign(item, { failed: false, tries: 0, why: "" }); render(); flush(); });
-      meta.append(" · ", retry);
+      meta.append(" · ", button("", say("retry"), () => { Object.assign(item, { failed: false, tries: 0, why: "" }); render(); flush(); }));
     }
     row.append(meta);
     return row;
@@ -133,8 +159,7 @@
   // The log is kept as a list of keyed rows, so that what has not changed is not announced again.
   const rows = new Map();
   function render() {
-    const stick = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80;
-    const mine = lastMine(), wanted = [];
+    const stick = atEnd(80), mine = newest(isMine), wanted = [];
     const put = (key, mark, make) => {
       const have = rows.get(key);
       wanted.push([key, have && have.mark === mark ? have : { mark, node: make() }]);
@@ -153,9 +178,9 @@
       }
       const usable = message.id > mine && !outbox.some((item) => !item.failed);
       const next = message.buttons.length && ordered.slice(index).find(isMine);
-      const chosen = next ? next.text : (outbox[0] || {}).text;
-      const previous = before;
-      put("m" + message.id, [language, usable, message.buttons.length && chosen, previous && previous.author + previous.agent].join(), () =>
+      const chosen = next ? next.text : (outbox[0] || {}).text, previous = before;
+      const files = (message.attachments || []).map((file) => file.url);
+      put("m" + message.id, [language, usable, message.buttons.length && chosen, previous && previous.author + previous.agent, files].join(), () =>
         shown(message, previous, usable, chosen));
       before = message;
     });
@@ -174,12 +199,25 @@
     }
     at("welcome").hidden = !loaded || ordered.length + outbox.length > 0;
     status();
+    count();
     if (stick) toEnd(); else at("newer").hidden = false;
   }
 
+  const atEnd = (within) => scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < within;
   function toEnd() {
     scroll.scrollTop = scroll.scrollHeight;
     at("newer").hidden = true;
+  }
+
+  // What the page around the frame shows on its button.
+  function count() {
+    if (!port || !loaded) return;
+    const last = newest(() => true);
+    if (seen === undefined || (open && !document.hidden)) {
+      if (seen !== last) tell({ keep: { seen: last } });
+      seen = last;
+    }
+    tell({ unread: [...messages.values()].filter((m) => m.id > seen && !isMine(m)).length });
   }
 
   function status() {
@@ -194,12 +232,11 @@
 
   // The promised time as the shop's own sentences say it, on the shop's clock; named where the customer's is another.
   function promised(due) {
-    const zone = page.dataset.timeZone, now = new Date();
-    const told = (when, options) => new Intl.DateTimeFormat(language, { timeZone: zone, hourCycle: "h23", ...options }).format(when);
-    const clock = { hour: "2-digit", minute: "2-digit" }, day = { month: "long", day: "numeric" };
-    const by = told(due, { ...(told(due, day) === told(now, day) ? {} : day), ...clock });
-    if (told(now, clock) === time(now)) return by;
-    const parts = new Intl.DateTimeFormat(language, { timeZone: zone, timeZoneName: "short" }).formatToParts(due);
+    const now = new Date(), zone = { timeZone: told.timeZone };
+    const day = format({ ...DAY, ...zone }, due) === format({ ...DAY, ...zone }, now) ? {} : DAY;
+    const by = format({ ...day, ...CLOCK, ...zone }, due);
+    if (format({ ...CLOCK, ...zone }, now) === time(now)) return by;
+    const parts = new Intl.DateTimeFormat(language, { ...zone, timeZoneName: "short" }).formatToParts(due);
     return by + " " + parts.find((part) => part.type === "timeZoneName").value;
   }
 
@@ -207,64 +244,77 @@
     const waiting = at("waiting"), due = state.due_at && new Date(state.due_at);
     waiting.hidden = !(state.owner === "human" && due);
     if (waiting.hidden) return;
-    const left = Math.floor((due - Date.now()) / 1000), late = left < 0;
+    const left = Math.floor((due - Date.now()) / 1000), late = left < 0, hours = Math.floor(left / 3600);
     waiting.classList.toggle("late", late);
-    const by = promised(due);
-    const words = late ? say("late") : say("due", { time: by });
+    const words = late ? say("late") : say("due", { time: promised(due) });
     if (at("waiting-words").textContent !== words) at("waiting-words").textContent = words;
     const two = (n) => String(n).padStart(2, "0");
-    const hours = Math.floor(left / 3600);
-    at("countdown").textContent = late ? ""
-      : (hours ? hours + ":" : "") + two(Math.floor(left / 60) % 60) + ":" + two(left % 60);
+    at("countdown").textContent = late ? "" : (hours ? hours + ":" : "") + two(Math.floor(left / 60) % 60) + ":" + two(left % 60);
   }
 
   function take(message) {
     messages.set(message.id, message);
-    last = Math.max(last, message.id);
     if (isMine(message)) settle(message.message_id); else typingUntil = 0;
   }
 
   // Sending: one after the other, so that the order stays; again and again with the same id, so that nothing doubles.
-  const keep = () => remember(sessionStorage, "warmline.outbox", JSON.stringify(outbox));
+  function keep() {
+    const texts = outbox.filter((item) => !item.file);
+    if (framed) tell({ tab: texts }); else remember("sessionStorage", "warmline.outbox", JSON.stringify(texts));
+  }
+
   function settle(id) {
     outbox = outbox.filter((item) => item.message_id !== id);
     keep();
   }
 
-  function send(text, payload) {
-    if (!text.trim()) return;
-    outbox.push({ message_id: randomId(), text, payload: payload || null, at: new Date().toISOString(), tries: 0 });
+  function send(text, payload = null, file) {
+    outbox.push({ message_id: randomId(), text, payload, file, who, at: new Date().toISOString(), tries: 0 });
     keep();
     render();
     toEnd();
     flush();
   }
 
+  // Files go by the older way of asking, the only one that tells how far it is.
+  const upload = (item) => new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest(), form = new FormData();
+    Object.entries({ message_id: item.message_id, text: item.text, language, file: item.file }).forEach(([name, value]) => form.append(name, value));
+    request.open("POST", "/api/chat/attachments");
+    if (visitor) request.setRequestHeader("Warmline-Visitor", visitor);
+    request.upload.onprogress = (event) => { item.bar.value = event.loaded / event.total; };
+    request.onload = () => resolve(new Response(request.response, {
+      status: request.status, headers: { "Retry-After": request.getResponseHeader("Retry-After") || "" } }));
+    request.onerror = request.ontimeout = reject;
+    request.timeout = 300000;
+    request.send(form);
+  });
+
   async function flush() {
     const item = outbox.find((each) => !each.failed);
-    if (sending || !item || !navigator.onLine) return;
+    if (sending || !item || !navigator.onLine || !loaded) return;
     sending = true;
     let pause = 0;
+    const { message_id, text, payload } = item;
     try {
-      const answer = await fetch("/api/chat/messages", {
-        method: "POST", headers: { "Content-Type": "application/json" }, signal: AbortSignal.timeout(20000),
-        body: JSON.stringify({ message_id: item.message_id, text: item.text, payload: item.payload, language }),
-      });
+      const answer = await (item.file ? upload(item) : post("messages", { message_id, text, payload, language }));
       if (answer.status === 202) {
         const stored = await answer.json();
         if (!messages.has(stored.id)) {
-          take({ id: stored.id, author: "customer", text: item.text, buttons: [], at: item.at, message_id: item.message_id });
+          take({ id: stored.id, author: "customer", text, buttons: [], at: item.at, message_id,
+            attachments: item.file && [{ name: item.file.name, size: item.file.size }] });
           // The stream goes on after the last message it brought, not after this one: what was said before it must not be missed.
           if (state.owner === "bot" && !stored.duplicate) typingUntil = Date.now() + TYPING_MS;
         }
-        settle(item.message_id);
-        if (!known) { known = true; load(); }
+        settle(message_id);
+        if (!known) load();
       } else if (answer.status === 429) {
         item.why = "rate_limited";
         pause = 1000 * Math.max(1, Number(answer.headers.get("Retry-After")) || 5);
       } else if (answer.status < 500) {
         const { error } = await answer.json().catch(() => ({}));
-        Object.assign(item, { failed: true, again: false, why: WORDS[language][error] ? error : "" });
+        const why = item.file && { 413: "file_too_large", 415: "file_kind" }[answer.status] || error;
+        Object.assign(item, { failed: true, again: false, why: WORDS[language][why] ? why : "" });
       } else throw new Error(answer.status);
     } catch {
       if (navigator.onLine && ++item.tries >= TRIES) Object.assign(item, { failed: true, again: true });
@@ -276,17 +326,29 @@
     if (pause) setTimeout(flush, pause); else flush();
   }
 
-  // Listening: a stream that goes on after the last message, however often it breaks.
+  // Listening: after every break, however long, everything after the last message that was heard.
   async function load() {
+    clearTimeout(reconnecting);
     try {
-      const answer = await fetch("/api/chat/messages");
-      if (!answer.ok) throw new Error(answer.status);
-      const told = await answer.json();
+      let answer;
+      do {
+        const response = await call("messages?after=" + heard);
+        if (!response.ok) throw new Error(response.status);
+        answer = await response.json();
+        if (who !== null && answer.who !== who) {
+          // Somebody else came in from another window: nothing of the one before stays.
+          messages.clear();
+          outbox = outbox.filter((item) => item.who !== who);
+          heard = 0;
+          who = seen = null;
+          return load();
+        }
+        ({ known, customer, who } = answer);
+        answer.messages.forEach((message) => { take(message); heard = Math.max(heard, message.id); });
+      } while (answer.more);
+      state = answer;
+      if (!loaded) outbox = outbox.filter((item) => item.who === null || item.who === who);
       loaded = true;
-      known = told.known;
-      customer = told.customer;
-      Object.assign(state, { owner: told.owner, assignee: told.assignee, due_at: told.due_at, ticket: told.ticket });
-      told.messages.forEach(take);
       greet();
       render();
       if (known) listen(); else live = true;
@@ -299,55 +361,73 @@
   function later(what) {
     live = false;
     clearTimeout(reconnecting);
-    reconnecting = setTimeout(what, Math.min(10000, 500 * 2 ** reconnect++));
+    reconnecting = setTimeout(what, Math.min(10000, 500 * 2 ** reconnect++) * (0.5 + Math.random()));
     status();
   }
 
-  let heard = 0;
-  function listen() {
-    if (stream) stream.close();
-    heard = Math.max(heard, ...[...messages.values()].filter((m) => m.in_reply_to !== undefined).map((m) => m.id));
-    stream = new EventSource("/api/chat/stream?after=" + heard);
-    stream.onopen = () => { live = true; reconnect = 0; status(); flush(); };
-    stream.onerror = () => {
-      live = false;
-      if (stream.readyState === EventSource.CLOSED) later(load); else status();
-    };
-    stream.addEventListener("message", (event) => {
-      const message = JSON.parse(event.data);
-      heard = Math.max(heard, message.id);
-      take(message);
-      render();
-    });
-    stream.addEventListener("state", (event) => { state = JSON.parse(event.data); render(); });
-    stream.addEventListener("typing", () => { typingUntil = Date.now() + TYPING_MS; render(); });
+  async function listen() {
+    const mine = ++streams;
+    if (stop) stop.abort();
+    stop = new AbortController();
+    heardAt = Date.now();
+    try {
+      const answer = await call("stream?after=" + heard, { signal: stop.signal });
+      if (answer.status !== 200) throw new Error(answer.status);
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      live = true;
+      reconnect = 0;
+      status();
+      flush();
+      for (let rest = ""; ;) {
+        const { value, done } = await reader.read();
+        if (done || mine !== streams) break;
+        heardAt = Date.now();
+        const blocks = (rest + value.replaceAll("\r", "")).split("\n\n");
+        rest = blocks.pop();
+        blocks.forEach(hear);
+      }
+    } catch { /* it broke, or was let go */ }
+    if (mine === streams) later(load);
+  }
+
+  function hear(block) {
+    const fields = Object.fromEntries(block.split("\n").map((line) => [line.split(":", 1)[0], line.slice(line.indexOf(":") + 1).trim()]));
+    if (!fields.data) return;
+    const data = JSON.parse(fields.data);
+    if (fields.event === "message") {
+      heard = Math.max(heard, data.id);
+      take(data);
+    } else if (fields.event === "state") state = data;
+    else typingUntil = Date.now() + TYPING_MS;
+    render();
+  }
+
+  function back() {
+    reconnect = 0;
+    if (loaded) load();
   }
 
   function greet() {
     at("hello").textContent = (customer ? say("welcome_name", { name: customer }) : say("welcome")) + "\n" + say("hello", { shop: shopName() });
-    at("starters").replaceChildren(...WORDS[language].starters.map((text) => {
-      const button = element("button", "", text);
-      button.type = "button";
-      button.addEventListener("click", () => send(text));
-      return button;
-    }));
+    at("starters").replaceChildren(...WORDS[language].starters.map((text) => button("", text, () => send(text))));
   }
 
-  const shopName = () => page.dataset[language === "zh" ? "nameZh" : "nameEn"];
+  const shopName = () => told[language === "zh" ? "nameZh" : "nameEn"];
   function speak() {
-    document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+    root.lang = language === "zh" ? "zh-CN" : "en";
     document.title = at("shop").textContent = shopName();
-    at("language").textContent = WORDS[language].switch;
+    at("language").textContent = say("switch");
     at("language").lang = language === "zh" ? "en" : "zh-CN";
     box.placeholder = say("placeholder");
-    box.setAttribute("aria-label", say("label"));
-    log.setAttribute("aria-label", say("log"));
-    at("send").textContent = say("send");
-    at("typing-words").textContent = say("typing");
-    at("offline").textContent = say("offline");
-    at("newer").textContent = say("newer");
+    for (const [id, key] of Object.entries({ text: "label", log: "log", scroll: "log", attach: "attach", close: "close" })) {
+      at(id).setAttribute("aria-label", say(key));
+    }
+    for (const [id, key] of Object.entries({ send: "send", "typing-words": "typing", offline: "offline", newer: "newer", drop: "drop" })) {
+      at(id).textContent = say(key);
+    }
     greet();
     grow();
+    stage([]);
     render();
   }
 
@@ -357,16 +437,44 @@
     const left = LIMIT - box.value.length, hint = at("hint");
     hint.textContent = left > HINT_FROM ? "" : left > 0 ? say("left", { n: left }) : say("full");
     hint.classList.toggle("full", left <= 0);
-    at("send").disabled = !box.value.trim();
+    at("send").disabled = !box.value.trim() && !staged.length;
+  }
+
+  // Files wait beside the text until it is sent: one that was dropped by mistake can be taken away.
+  function stage(files) {
+    const most = Number(told.fileLimit), refused = [];
+    for (const file of files) {
+      const values = { name: file.name, n: Math.floor(most / 1048576) };
+      if (!file.size) refused.push(say("nothing", values));
+      else if (file.size > most) refused.push(say("too_large", values));
+      else if (staged.length === FILES) refused.push(say("too_many", { n: FILES }));
+      else staged.push(file);
+    }
+    at("refused").textContent = refused.join(" ");
+    at("refused").hidden = !refused.length;
+    at("staged").replaceChildren(...staged.map((file) => {
+      const chip = element("li", "file"), remove = button("", "×", () => {
+        staged = staged.filter((each) => each !== file);
+        stage([]);
+        box.focus();
+      });
+      remove.setAttribute("aria-label", say("remove", { name: file.name }));
+      chip.append(element("span", "", file.name), element("small", "", size(file.size)), remove);
+      return chip;
+    }));
+    grow();
   }
 
   at("form").addEventListener("submit", (event) => {
     event.preventDefault();
-    const text = box.value;
-    if (!text.trim()) return;
+    let text = box.value.trim();
+    const files = staged;
+    if (!text && !files.length) return;
     box.value = "";
-    grow();
-    send(text.trim());
+    staged = [];
+    stage([]);
+    for (const file of files) { send(text, null, file); text = ""; }
+    if (text) send(text);
     box.focus();
   });
   box.addEventListener("input", grow);
@@ -375,34 +483,104 @@
     event.preventDefault();
     at("form").requestSubmit();
   });
+  box.addEventListener("paste", (event) => {
+    if (event.clipboardData.files.length) { event.preventDefault(); stage(event.clipboardData.files); }
+  });
+  at("attach").addEventListener("click", () => at("files").click());
+  at("files").addEventListener("change", () => { stage(at("files").files); at("files").value = ""; box.focus(); });
+  for (const kind of ["dragover", "dragleave", "drop"]) {
+    page.addEventListener(kind, (event) => {
+      if (!event.dataTransfer.types.includes("Files")) return;
+      event.preventDefault();
+      at("drop").hidden = kind !== "dragover";
+      if (kind === "drop") stage(event.dataTransfer.files);
+    });
+  }
   at("language").addEventListener("click", () => {
     language = language === "zh" ? "en" : "zh";
-    remember(localStorage, "warmline.language", language);
+    if (framed) tell({ keep: { language } }); else remember("localStorage", "warmline.language", language);
     speak();
   });
   at("newer").addEventListener("click", toEnd);
-  scroll.addEventListener("scroll", () => {
-    if (scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80) at("newer").hidden = true;
-  });
-  addEventListener("online", () => { status(); reconnect = 0; if (known) load(); flush(); });
+  scroll.addEventListener("scroll", () => { if (atEnd(80)) at("newer").hidden = true; });
+  addEventListener("online", () => { status(); back(); });
   addEventListener("offline", status);
-  document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && !(live && known)) { reconnect = 0; load(); }
-  });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) { count(); if (!(live && known)) back(); } });
   setInterval(() => {
     countDown();
     if (!at("typing").hidden && Date.now() > typingUntil) status();
+    // After sleep a stream may be dead without anybody having said so: the service says something every 15 seconds.
+    if (live && known && Date.now() - heardAt > SILENT_MS) back();
   }, 1000);
 
-  try {
-    outbox = (JSON.parse(remembered(sessionStorage, "warmline.outbox")) || []).filter((item) => !item.failed || item.again);
-    outbox.forEach((item) => Object.assign(item, { tries: 0, failed: false, why: "" }));
-  } catch { outbox = []; }
-  const query = new URLSearchParams(location.search);
-  if (query.get("link") === "expired") {
-    expired = true;
-    history.replaceState(null, "", location.pathname);
+  function begin(kept, wanted) {
+    outbox = (kept || []).filter((item) => !item.failed || item.again)
+      .map((item) => ({ ...item, tries: 0, failed: false, why: "" }));
+    language = wanted.find((each) => WORDS[each]);
+    speak();
   }
-  speak();
-  load();
+
+  // In a frame: who the visitor is comes from the page around it, which must be one of those that are allowed.
+  function meet({ data, source, origin, ports }) {
+    if (source !== parent || !data.warmline || ![location.origin, ...told.origins.split(" ")].includes(origin)) return;
+    removeEventListener("message", meet);
+    port = ports[0];
+    port.onmessage = (event) => {
+      open = event.data.open;
+      count();
+      if (!open) return;
+      toEnd();
+      (matchMedia("(pointer: fine)").matches ? box : at("close")).focus();
+    };
+    visitor = data.visitor || "";
+    seen = data.seen;
+    if (data.theme === "dark" || data.theme === "light") {
+      at("dark").media = data.theme === "dark" ? "all" : "not all";
+      root.style.colorScheme = data.theme;
+    }
+    if (data.fill) {
+      root.style.setProperty("--fill", data.fill);
+      root.style.setProperty("--fill-ink", data.ink);
+    }
+    begin(data.outbox, [data.language, language]);
+    comeIn(data);
+  }
+
+  async function comeIn(data) {
+    try {
+      const answer = await post("visitor", { customer: data.customer });
+      if (answer.status === 401) {
+        // The token has run out: whom the shop had signed in is a stranger now, a guest stays who they are.
+        if (data.customer) expired = true;
+        if (data.known || !data.customer) { visitor = ""; outbox = []; }
+        return comeIn({});
+      }
+      if (!answer.ok) throw new Error(answer.status);
+      const found = await answer.json();
+      if (found.visitor !== visitor) {
+        seen = undefined;
+        if (data.known) outbox = [];
+      }
+      ({ visitor } = found);
+      tell({ ready: true, keep: { visitor, customer: Boolean(data.customer) } });
+      load();
+    } catch {
+      later(() => comeIn(data));
+    }
+  }
+
+  if (framed) {
+    if (parent === window) location.replace("/");
+    addEventListener("message", meet);
+    at("close").addEventListener("click", () => tell({ close: true }));
+    addEventListener("keydown", (event) => { if (event.key === "Escape" && !event.isComposing) tell({ close: true }); });
+  } else {
+    let kept = [];
+    try { kept = JSON.parse(remembered("sessionStorage", "warmline.outbox")); } catch { /* not ours */ }
+    expired = new URLSearchParams(location.search).get("link") === "expired";
+    if (expired) history.replaceState(null, "", location.pathname);
+    begin(kept, [remembered("localStorage", "warmline.language"),
+      ...(navigator.languages || [navigator.language]).map((l) => l.slice(0, 2).toLowerCase()), language]);
+    load();
+  }
 })();

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime, timezone
 from typing import Any
 
 from hypothesis import given, settings
@@ -22,6 +23,8 @@ from rasa.shared.core.trackers import DialogueStateTracker
 from bot.tracker_store import TURNS_KEPT, CrmTrackerStore, bounded, serialised
 from bot.turn import Turn, turn_running
 from crm_store.database import Store
+from crm_store.models import Conversation, DialogueTracker
+from crm_store.services.messages import receive_message
 
 DOMAIN = Domain.from_dict({
     "intents": ["a", "b"], "forms": {"one_form": {"required_slots": ["x"]}, "two_form": {"required_slots": ["y"]}},
@@ -96,3 +99,19 @@ def test_a_conversation_in_which_nothing_was_said_is_not_stored(sqlite_store: St
     store = CrmTrackerStore(DOMAIN, store=sqlite_store)
     asyncio.run(store.save(DialogueStateTracker("7", DOMAIN.slots)))
     assert asyncio.run(store.retrieve("7")) is None
+
+
+def test_a_turn_that_was_under_way_brings_no_erased_conversation_back(sqlite_store: Store) -> None:
+    now = datetime(2026, 11, 18, tzinfo=timezone.utc)
+    with sqlite_store.write() as session:
+        talk = int(receive_message(session, channel="web", external_id="x", text="hi", channel_message_id="1",
+                                   now=now).conversation.id)
+    store = CrmTrackerStore(DOMAIN, store=sqlite_store)
+    tracker = DialogueStateTracker.from_events(str(talk), turn(1, []), DOMAIN.slots)
+    asyncio.run(store.save(tracker))
+    assert asyncio.run(store.keys()) == [str(talk)]
+    with sqlite_store.write() as session:
+        session.get(Conversation, talk).erased_at = now
+        session.query(DialogueTracker).delete()
+    asyncio.run(store.save(tracker))
+    assert asyncio.run(store.keys()) == []

@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from bot.channel import Knock, TurnFailed
 from crm_store.models import (
     Consent,
+    DataCopy,
     DialogueTracker,
+    Erasure,
     Escalation,
     Feedback,
     Message,
@@ -376,10 +378,33 @@ def test_no_marketing_at_once(talk: Talk) -> None:
     assert (consent.purpose, consent.granted) == ("marketing", False)
 
 
-def test_erasure_is_a_request_with_a_number(talk: Talk) -> None:
+def test_erasure_tells_what_is_lost_and_takes_typed_words_only(talk: Talk) -> None:
     heard = talk.say("delete all my data", "manage_privacy", sender="ann", language="en")
-    (ticket,) = rows(talk, Ticket)
-    assert ticket.request_type == "privacy" and ticket.number in heard.text and "undone" in heard.text
+    assert "6,000 points" in heard.text and "confirm erasure" in heard.text
+    for text, intent in (("yes", "affirm"), ("please do it", "out_of_scope")):
+        assert "confirm erasure" in talk.say(text, intent, sender="ann", language="en").text
+        assert not rows(talk, Erasure)
+    heard = talk.say("Confirm erasure!", "affirm", sender="ann", language="en")
+    (erasure,) = rows(talk, Erasure)
+    assert (erasure.state, erasure.asked_by) == ("asked", "customer") and erasure.due_at > talk.now
+    assert "keep my data" in heard.text
+    assert "already" in talk.say("erase my data", "manage_privacy", sender="ann", language="en").text
+    assert "stays" in talk.say("keep my data", "manage_privacy", sender="ann", language="en").text
+    assert rows(talk, Erasure)[0].state == "cancelled"
+
+
+def test_no_leaves_everything_as_it_is(talk: Talk) -> None:
+    assert "1,280 积分" in talk.say("注销我的账号，删除所有信息", "manage_privacy").text
+    assert "保留" in talk.say("算了", "deny").text
+    assert not rows(talk, Erasure)
+
+
+def test_a_copy_is_a_link_for_the_linked_customer_alone(talk: Talk) -> None:
+    heard = talk.say("把我的数据导出一份", "manage_privacy")
+    (copy,) = rows(talk, DataCopy)
+    assert "/my-data/" in heard.text and copy.token_hash not in heard.text
+    assert "/my-data/" not in talk.say("把我的数据导出一份", "manage_privacy", sender="stranger").text
+    assert len(rows(talk, DataCopy)) == 1
 
 
 def test_feedback_is_kept_as_it_was_said(talk: Talk) -> None:

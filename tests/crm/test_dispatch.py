@@ -215,7 +215,7 @@ def test_the_context_of_a_guest_and_of_a_platinum_customer(sqlite_desk: Desk) ->
     ann = sqlite_desk.write("hello", sender="ann")
     context = sqlite_desk.turn(ann.conversation.id).context
     assert context["customer"] == {"id": customer_id, "number": "WLC00002", "name": "Ann", "tier": "platinum",
-                                   "language": "en"}
+                                   "tone": None, "language": "en"}
     assert context["thresholds"] == {"route": 0.70, "watch": 0.40}
 
 

@@ -64,7 +64,8 @@ def test_migrations_and_models_do_not_differ(store: Store, tmp_path: Path) -> No
 def test_the_partial_indexes_serve_the_queues(store: Store) -> None:
     with store.engine.connect() as connection:
         partial = {name: text for (_table, name), text in written(connection).items() if " WHERE " in text}
-    assert set(partial) == {"index ix_messages_unhandled", "index ix_messages_undelivered"}
+    assert set(partial) == {"index ix_messages_unhandled", "index ix_messages_undelivered",
+                            "index ix_attachments_waiting"}
     assert re.search(r"handled_at IS NULL", partial["index ix_messages_unhandled"])
 
 

@@ -3,9 +3,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import secrets
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
+from crm_store.attachment_files import AttachmentFiles
 from crm_store.database import Store
 from crm_store.live import Broadcast
 from crm_store.models import BusinessCalendar, Customer, Macro, SlaPolicy, SupportAgent, Team, Tier
@@ -145,15 +149,17 @@ class Desk:
 
 
 def make_desk(store: Store, clock: Callable[[], datetime], *, trusted_proxy: str = "",
-              secure_cookies: bool = False) -> Desk:
+              secure_cookies: bool = False, files: AttachmentFiles | None = None) -> Desk:
     app, broadcast, nudges = FastAPI(openapi_url="/api/openapi.json"), Broadcast(), []  # type: ignore[var-annotated]
 
     def nudge() -> None:
         asyncio.get_running_loop()  # the event of the watching loop may be set on the loop only
         nudges.append(clock())
 
+    folder = Path(tempfile.gettempdir(), f"warmline-{secrets.token_hex(8)}")  # made by whoever writes to it
     mount_desk(app, DeskDeps(store=store, broadcast=broadcast, nudge=nudge, clock=clock,
-                             secure_cookies=secure_cookies, trusted_proxy=trusted_proxy))
+                             files=files or AttachmentFiles(folder), secure_cookies=secure_cookies,
+                             trusted_proxy=trusted_proxy))
     return Desk(store, clock, app, broadcast, nudges)  # type: ignore[arg-type]
 
 

@@ -18,16 +18,26 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 from starlette.routing import Mount, Route
 
+from crm_store.attachment_files import AttachmentFiles, new_token
 from crm_store.database import Store
 from crm_store.models import (
     Base,
     BusinessCalendar,
     ChannelIdentity,
     Customer,
+    Erasure,
+    ExchangeToken,
+    Fact,
+    Feedback,
+    Import,
     KnowledgeArticle,
     Macro,
+    Merge,
     Message,
     Notification,
+    Order,
+    PointsEntry,
+    Redemption,
     Reward,
     SavedSearch,
     SlaPolicy,
@@ -38,7 +48,10 @@ from crm_store.models import (
     Webhook,
 )
 from crm_store.models.staff import ROLES
+from crm_store.rules.attachments import content_of
 from crm_store.services.access import access_conversation
+from crm_store.services.attachments import KeptFile, keep_file
+from crm_store.services.blocks import block_sender
 from crm_store.services.deliveries import WEBHOOK, queue_test
 from desk.auth import SAFE_METHODS
 from desk.figures_view import FIGURES
@@ -50,8 +63,10 @@ LOGINS = {"agent": "wang", "lead": "zhang", "manager": "ling", "admin": "root"}
 FORGED = ("0", "-1", str(2**63), "9" * 40, "abc", "1.5", "%00", "' OR 1=1")
 CROSS_SITE = ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.test"},
               {"Origin": "null"})
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 MEGABYTE = b"text=" + b"x" * 1_000_000
-KNOWN = {"kind": "csv", "area": "macros"}
+MEMORY = "/desk/conversations/{conversation_id}/memory"
+KNOWN = {"what": "customers", "form": "csv", "kind": "csv", "area": "macros", "feedback_id": "1"}
 NOW = datetime(2026, 11, 18, 2, 0, tzinfo=timezone.utc)
 Shop = tuple[Path, dict[str, str]]
 
@@ -95,12 +110,33 @@ GUARDS: dict[tuple[str, str], Guard] = {
     ("POST", f"{TALK}/tickets/{{ticket_id}}/grade"): Guard(
         "agent", "conversation", {"grade": "complex", "reason": "600 元"}),
     ("POST", f"{TALK}/tickets/{{ticket_id}}/proposal"): Guard("agent", "owner", {"text": "退您 30 元"}),
+    ("POST", f"{TALK}/tickets/{{ticket_id}}/grant"): Guard(
+        "agent", "owner", {"points": 5, "reason": "迟了", "idempotency_key": "grant-0001"}),
+    ("POST", f"{TALK}/returns"): Guard("agent", "owner", {"number": "WL20261101001"}),
+    ("POST", f"{TALK}/codes"): Guard("agent", "owner", {"code": "WRAAAAAAAAAA", "act": "use"}),
     ("POST", f"{TALK}/messages/{{message_id}}/correction"): Guard("agent", "conversation", {"angry": True}),
     ("POST", "/api/messages/{given_up_id}/again"): Guard("agent", "conversation"),
     ("POST", "/desk/messages/{given_up_id}/again"): Guard("agent", "conversation"),
     ("POST", f"{TALK}/presence"): Guard("agent", "conversation", {"typing": True}),
     ("GET", f"{TALK}/presence"): Guard("agent", "conversation"),
     ("DELETE", f"{TALK}/presence"): Guard("agent"),  # one's own presence only
+    ("GET", "/desk/conversations/{conversation_id}/block"): Guard("agent", "conversation"),
+    ("POST", "/desk/conversations/{conversation_id}/block"): Guard("agent", "conversation", {"reason": "广告"}),
+    ("POST", "/desk/blocks/{block_id}/end"): Guard("agent", "conversation"),
+    ("GET", "/manage/blocks"): Guard("lead"),
+    ("GET", "/manage/care"): Guard("manager"),
+    ("POST", "/manage/care/{kind}"): Guard("manager", body={
+        "enabled": "yes", "days": "7", "control_percent": "10", "a_zh": "好", "a_en": "Hi"}),
+    ("GET", MEMORY): Guard("agent", "conversation"),
+    ("POST", f"{MEMORY}/{{fact_id}}/forget"): Guard("agent", "conversation"),
+    ("POST", f"{MEMORY}/tone"): Guard("agent", "conversation", {"tone": "brisk"}),
+    ("GET", "/manage/merges"): Guard("manager"),
+    ("POST", "/manage/merges"): Guard("manager", body={"kept_id": "1", "gone_id": "2"}),
+    ("POST", "/manage/merges/{merge_id}/undo"): Guard("manager"),
+    ("POST", f"{TALK}/identities/{{identity_id}}/unlink"): Guard("agent", "owner"),
+    ("GET", "/manage/feedback"): Guard("lead"),
+    ("POST", "/manage/feedback"): Guard("lead", body={"feedback": "1", "status": "planned", "text": ""}),
+    ("POST", "/manage/feedback/{feedback_id}"): Guard("lead", body={"topic": "app"}),
     ("GET", "/desk/login"): Guard(None),
     ("POST", "/desk/login"): Guard(None, body={"login": "wang", "password": PASSWORD}),
     ("POST", "/desk/logout"): Guard(None),
@@ -112,6 +148,7 @@ GUARDS: dict[tuple[str, str], Guard] = {
     ("GET", "/desk/parts/conversations/{conversation_id}"): Guard("agent", "conversation"),
     ("GET", "/desk/parts/conversations/{conversation_id}/earlier"): Guard("agent", "conversation"),
     ("GET", "/desk/parts/notices"): Guard("agent"),
+    ("GET", "/desk/attachments/{token}"): Guard("agent", "conversation"),
     ("POST", "/desk/notices/{notice_id}/seen"): Guard("agent"),
     ("GET", "/desk/stream"): Guard("agent", "conversation", query="conversation"),
     ("GET", "/desk/notifications"): Guard("agent"),
@@ -132,6 +169,15 @@ GUARDS: dict[tuple[str, str], Guard] = {
     ("POST", "/manage/learning/{message_id}"): Guard("lead", "conversation", {"pick": "greet"}),
     ("POST", "/manage/learning/{message_id}/undo"): Guard("lead", "conversation"),
     ("GET", "/manage/learning/examples/{name}"): Guard("manager"),
+    ("GET", "/manage/privacy"): Guard("admin"),
+    ("POST", "/manage/privacy/copy"): Guard("admin", body={"number": "WLC00001"}),
+    ("POST", "/manage/privacy/erase"): Guard("admin", body={"number": "WLC00001", "typed": "WLC00001"}),
+    ("POST", "/manage/privacy/cancel"): Guard("admin", body={"erasure": "1"}),
+    ("GET", "/manage/privacy/{erasure_id}/report"): Guard("admin"),
+    ("POST", "/manage/privacy/periods"): Guard("admin", body={"guests": "100"}),
+    ("GET", "/manage/value"): Guard("manager"),
+    ("GET", "/manage/value/customers"): Guard("manager"),
+    ("GET", "/manage/value/customers.csv"): Guard("manager"),
     ("GET", "/manage/settings"): Guard("manager"),
     ("GET", "/manage/settings/audit"): Guard("manager"),
     ("GET", "/manage/settings/audit.csv"): Guard("manager"),
@@ -142,6 +188,14 @@ GUARDS: dict[tuple[str, str], Guard] = {
     ("POST", "/manage/settings/macros/{key}/delete"): Guard("manager"),
     ("POST", "/manage/settings/agents/new"): Guard("admin"),
     ("POST", "/manage/settings/agents/{key}/password"): Guard("admin"),
+    ("GET", "/manage/exchange"): Guard("manager"),
+    ("POST", "/manage/exchange"): Guard("manager", body={"kind": "customers"}),
+    ("GET", "/manage/exchange/export/{what}.{form}"): Guard("manager"),
+    ("GET", "/manage/exchange/tokens"): Guard("admin"),
+    ("POST", "/manage/exchange/tokens"): Guard("admin", body={"name": "shop", "scope": "read"}),
+    ("POST", "/manage/exchange/tokens/{token_id}/revoke"): Guard("admin"),
+    ("GET", "/manage/exchange/{import_id}"): Guard("manager"),
+    ("POST", "/manage/exchange/{import_id}/store"): Guard("manager"),
     ("GET", "/manage/webhooks"): Guard("manager"),
     ("GET", "/manage/webhooks/new"): Guard("manager"),
     ("POST", "/manage/webhooks/new"): Guard("manager", body={"name": "hook", "url": "https://hook.example/x"}),
@@ -151,6 +205,8 @@ GUARDS: dict[tuple[str, str], Guard] = {
     ("POST", "/manage/webhooks/{webhook_id}/test"): Guard("manager"),
     ("POST", "/manage/webhooks/deliveries/{delivery_id}/again"): Guard("manager"),
 }
+BY_TOKEN = {("GET", "/api/exchange/{kind}"), ("POST", "/api/exchange/{kind}")}
+"""For programs, which have tokens of their own: see test_exchange."""
 NOT_OF_THE_DESK = {"/api/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc", "/desk/static"}
 """What FastAPI and the static files answer; the service switches the documents off."""
 
@@ -180,6 +236,8 @@ class World:
         """The address of a route with the ids of this world in it."""
         path = route[1]
         known = {**KNOWN, **self.ids, **more, "name": next(iter(EXAMPLES if "learning" in path else FIGURES))}
+        if "care" in path:
+            known["kind"] = "birthday"
         if "policies" in path or "agents" in path:
             known["key"] = self.ids["policy" if "policies" in path else "agent"]
         known.update(more)
@@ -209,7 +267,7 @@ def shop(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Sho
     shutil.copy(sqlite_template, path)
     store = Store(f"sqlite:///{path}")
     open_shop(store, NOW)
-    ids = furnish(make_desk(store, Clock(NOW)))
+    ids = furnish(make_desk(store, Clock(NOW)), path.parent)
     store.close()
     return path, ids
 
@@ -230,11 +288,11 @@ def opened(shop: Shop, folder: Path) -> Iterator[World]:
     path, ids = shop
     shutil.copy(path, folder / "warmline.db")
     store = Store(f"sqlite:///{folder / 'warmline.db'}")
-    yield World(make_desk(store, Clock(NOW)), ids)
+    yield World(make_desk(store, Clock(NOW), files=AttachmentFiles(path.parent)), ids)
     store.close()
 
 
-def furnish(desk: Desk) -> dict[str, str]:
+def furnish(desk: Desk, folder: Path) -> dict[str, str]:
     customer = desk.customer("李雷", phone="13800138000")
     conversation = desk.escalated("a", "退款拖了三周", assignee="wang", customer_id=customer, reason="major_complaint")
     now = desk.clock()
@@ -251,13 +309,54 @@ def furnish(desk: Desk) -> dict[str, str]:
         given_up = Message(conversation_id=conversation, identity_id=session.get(Message, message).identity_id,
                            direction="outgoing", author="system", text="-", buttons=[], position=0, created_at=now,
                            delivery_state="failed", dropped_reason="server_error")
-        session.add_all([notice, search, hook, given_up])
+        order = Order(number="WL20261101001", customer_id=customer, status="delivered", phone="13800138000",
+                      address="-", total_fen=9_900, placed_at=now, paid_at=now)
+        reward = Reward(code="ten", name_zh="-", name_en="-", cost_points=1, stock=9, minimum_tier="silver",
+                        kind="coupon")
+        spent = PointsEntry(customer_id=customer, kind="spend", points=-1, created_at=now, idempotency_key="spent")
+        session.add(Feedback(conversation_id=conversation, text="-", created_at=now, idempotency_key="f"))
+        brought = Import(kind="customers", name="file", sha256="0" * 64, time_zone="UTC", skip_wrong=False,
+                         state="ready", rows=1, rows_done=0, counts={}, errors=[], errors_total=0, ignored=[],
+                         created_at=now)
+        key = ExchangeToken(name="shop", prefix="0" * 12, token_hash="0" * 64, may_read=True, may_write=True,
+                            created_by_id=agents["root"], created_at=now)
+        session.add_all([notice, search, hook, given_up, order, reward, spent, brought, key])
+        session.flush()
+        session.add(Redemption(customer_id=customer, reward_id=reward.id, entry_id=spent.id, code="WRAAAAAAAAAA",
+                               created_at=now))
         session.flush()
         queue_test(session, WEBHOOK, hook.id, now)
+        token, content = new_token(), content_of(PNG)
+        assert content is not None
+        with AttachmentFiles(folder).writing(token, len(PNG)) as writing:
+            writing.write(PNG)
+            writing.keep()
+        keep_file(session, session.get(Message, message), token=token, name="lamp.png", now=now,
+                  file=KeptFile(content, writing.size, writing.sha256))
+        (block,) = block_sender(session, conversation, session.get(SupportAgent, agents["wang"]), reason="-",
+                                until=None, everywhere=False, now=now)
         session.flush()
-        ids = {"conversation_id": conversation, "message_id": message, "ticket_id": ticket.id,
-               "given_up_id": given_up.id, "notice_id": notice.id,
-               "saved_id": search.id, "webhook_id": hook.id, "delivery_id": 1, "agent": agents["lee"],
+        fact = Fact(customer_id=customer, kind="other", what="-", conversation_id=conversation, message_id=message,
+                    channel="web", said_at=now, confirmed_at=now)
+        session.add(fact)
+        session.flush()
+        twin, third = (Customer(number=name, name=name, tier_code="silver", language="zh", created_at=now)
+                       for name in ("twin", "third"))
+        session.add_all([twin, third])
+        session.flush()
+        third.merged_into_id = customer
+        merge = Merge(kept_id=customer, gone_id=third.id, agent_id=agents["ling"], merged_at=now, moved={})
+        session.add(merge)
+        erasure = Erasure(customer_id=session.execute(select(Customer.id)).scalars().first(), state="asked",
+                          asked_by="customer", asked_at=now, due_at=now, files=[], report={"schema": "x"})
+        session.add(erasure)
+        session.flush()
+        ids = {"erasure_id": erasure.id, "fact_id": fact.id, "merge_id": merge.id,
+               "identity_id": given_up.identity_id, "token": token,
+               "conversation_id": conversation, "message_id": message, "ticket_id": ticket.id,
+               "given_up_id": given_up.id, "notice_id": notice.id, "block_id": block.id,
+               "saved_id": search.id, "webhook_id": hook.id, "import_id": brought.id, "token_id": key.id,
+               "delivery_id": 1, "agent": agents["lee"],
                "key": session.execute(select(Macro.id).order_by(Macro.id)).scalars().first(),
                "policy": session.execute(select(SlaPolicy.id).order_by(SlaPolicy.id)).scalars().first()}
     return {name: str(value) for name, value in ids.items()}
@@ -270,7 +369,7 @@ def test_every_route_is_in_the_table(quiet: World) -> None:
             found |= {(method, route.path) for method in route.methods}
         else:
             assert isinstance(route, (Route, Mount)) and route.path in NOT_OF_THE_DESK, route
-    assert found == set(GUARDS)
+    assert found == set(GUARDS) | BY_TOKEN
 
 
 @guarded
@@ -401,6 +500,7 @@ CORPUS = (
 )
 FOREIGN_TAGS = frozenset("img iframe object embed base math marquee video audio frame style".split())
 ADDRESSES = ("href", "src", "action", "formaction", "xlink:href", "data", "poster", "srcset")
+PICTURE = re.compile(r"/desk/attachments/[0-9a-f]{20,}")
 OWN_ADDRESS = re.compile(r"/(?!/)|#|\?|https?://(?:desk\.test|hook\.example)/|$")
 
 
@@ -416,7 +516,9 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
-        at_fault = [tag] if tag in FOREIGN_TAGS or (tag == "script" and "src" not in given) else []
+        ours = tag == "img" and PICTURE.fullmatch(given.get("src", ""))
+        foreign = (tag in FOREIGN_TAGS and not ours) or (tag == "script" and "src" not in given)
+        at_fault = [tag] if foreign else []
         at_fault += [name for name in given if name.startswith("on") or name in ("style", "srcdoc", "http-equiv")]
         at_fault += [f"{name}={given[name]}" for name in ADDRESSES
                      if name in given and not OWN_ADDRESS.match(given[name])]
@@ -438,7 +540,8 @@ FIELDS: tuple[tuple[Any, str], ...] = (
     (Macro, "text_en"), (Team, "name"), (SupportAgent, "name"), (Ticket, "summary"), (SavedSearch, "name"),
     (KnowledgeArticle, "title_zh"), (KnowledgeArticle, "title_en"), (KnowledgeArticle, "body_zh"),
     (KnowledgeArticle, "body_en"), (Reward, "name_zh"), (Reward, "name_en"), (Tier, "name_zh"), (Tier, "name_en"),
-    (Tier, "benefits_zh"), (SlaPolicy, "name"), (BusinessCalendar, "name"), (Webhook, "name"),
+    (Tier, "benefits_zh"), (SlaPolicy, "name"), (BusinessCalendar, "name"), (Webhook, "name"), (Import, "name"),
+    (ExchangeToken, "name"),
     (ChannelIdentity, "external_id"), (Message, "text"),
 )
 

@@ -20,6 +20,7 @@ from crm_store.services.complaints import file_complaint
 from crm_store.services.sla import tick
 from tests.conftest import find_program, free_port, require
 from tests.desk.conftest import PASSWORD, Clock, Desk, make_desk, open_shop
+from tests.desk.test_loyalty import NUMBER, Counter
 from tests.desk.test_suggestions import read_cases, save, solved
 
 pytestmark = pytest.mark.browser
@@ -158,6 +159,33 @@ def test_what_the_customer_writes_appears_while_a_draft_is_kept(served: Served) 
     page.reload()
     expect(page.locator("#text")).to_have_value("")
     assert not served.complaints
+
+
+def test_an_agent_makes_good_takes_an_order_back_and_cancels_a_code(served: Served) -> None:
+    shop = Counter(served.desk)
+    code = shop.code(shop.customer)
+    page = served.page("wang", f"/desk?conversation={shop.talk}")
+    page.click(f"#grant-{shop.ticket}")
+    page.fill('#ask-grant [name="points"]', "200")
+    page.fill('#ask-grant [name="reason"]', "迟了三周")
+    page.keyboard.press("Tab")
+    page.click("#ask-grant .primary")
+    page.wait_for_selector(".m.out >> text=补偿 200 积分")
+    page.click("#serve-code")
+    page.fill('#ask-code [name="code"]', code)
+    page.click('#ask-code button[value="cancel"]')
+    page.wait_for_selector(".m.out >> text=积分已退回")
+    page.click(f"#came-back-{NUMBER}")
+    page.check('#ask-return input[value="part"]')
+    page.fill('#ask-return [name="part"]', "250.50")
+    page.click("#ask-return .primary")
+    page.wait_for_selector(".m.out >> text=250.50 元")
+    assert shop.balance == 1200 - 251
+    page.click("#serve-code")
+    page.fill('#ask-code [name="code"]', code)
+    page.keyboard.press("Enter")
+    expect(page.locator(".toast.problem")).to_contain_text("已经取消")
+    assert [said for said in served.complaints if "409" not in said] == []
 
 
 def test_three_agents_see_each_other_and_one_of_two_who_claim_at_once_gets_it(served: Served) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -23,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from crm_store.attachment_files import AttachmentFiles
 from crm_store.database import Store
 from crm_store.live import Broadcast, watch_store
 from crm_store.models import BusinessCalendar, Conversation, Customer, Message, SlaPolicy, SupportAgent, Team, Tier
@@ -237,9 +240,11 @@ def sqlite_records(sqlite_store: Store, clock: SetClock) -> Records:
 def make_deps(records: Records, bot_url: str, **more: Any) -> GatewayDeps:
     """What the gateway is given; to be made inside the event loop."""
     timeout = more.get("bot_timeout", 10.0)
+    folder = Path(tempfile.gettempdir(), f"warmline-{secrets.token_hex(8)}")  # made by whoever writes to it
     return GatewayDeps(**{
         "store": records.store, "broadcast": Broadcast(), "nudge": asyncio.Event(), "clock": records.clock,
         "bot": BotClient(bot_url, BOT_TOKEN, timeout), "secret": SECRET, "http_token": HTTP_TOKEN,
+        "files": AttachmentFiles(folder),
         "http_rate": 10_000, "chat_rate": 10_000, **more})
 
 

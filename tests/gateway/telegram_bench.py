@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.telegram_double import Double
-from gateway.delivery import Pace
+from gateway.delivery import Delivery, Pace
 from gateway.deps import GatewayDeps
 from gateway.dispatch import Dispatcher
 from gateway.telegram import Telegram
@@ -27,6 +27,7 @@ class Bench:
     deps: GatewayDeps
     dispatcher: Dispatcher
     telegram: Telegram
+    delivery: Delivery
     clients: Sequence[TelegramBotClient]
     double: Double
     slept: list[float] = field(default_factory=list)
@@ -39,8 +40,8 @@ class Bench:
 
     async def deliver(self) -> None:
         """Send everything that is due."""
-        await self.telegram.delivery.look()
-        await self.telegram.delivery.idle()
+        await self.delivery.look()
+        await self.delivery.idle()
 
     async def turn(self) -> None:
         """Poll, have the bot answer, deliver."""
@@ -67,11 +68,11 @@ async def telegram_bench(records: Records, bot: BotDouble, served: Threaded, dou
 
     for token in tokens:
         double.bot(token)
+    telegram = Telegram(deps, dispatcher, clients, SECRET, sleep, polling=True)
     try:
-        yield Bench(deps, dispatcher, Telegram(deps, dispatcher, clients, SECRET, sleep), clients, double, slept)
+        yield Bench(deps, dispatcher, telegram, Delivery(deps, [telegram.adapter]), clients, double, slept)
     finally:
-        for client in clients:
-            await client.close()
+        await telegram.close()
         await dispatcher.idle()
         await deps.bot.close()
         deps.transactions.close()

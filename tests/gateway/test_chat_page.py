@@ -212,7 +212,7 @@ def test_from_the_handover_to_the_rating(gateway: Gateway, bot: BotDouble, open_
     expect(waiting).to_be_hidden()
     expect(page.get_by_text(f"{agent.name} 正在为您服务")).to_be_visible()
     records.do(resolve_conversation, conversation.id, agent, records.clock())
-    five = page.get_by_role("button", name=re.compile("^5"))
+    five = page.get_by_role("button", name=re.compile("^5 ·"))
     expect(five).to_be_enabled()
     five.click()
     expect(log).to_contain_text("感谢您的评价")

@@ -15,7 +15,8 @@ from crm_store.models import ChannelIdentity, Message
 from crm_store.services import delivery as services
 from crm_store.services.handoff import claim_conversation, escalate_conversation, reply_to_customer
 from gateway import delivery
-from gateway.delivery import NotSent, Pace, Refused, Unknown, Unreachable
+from gateway.channel import NotSent, Refused, Unknown, Unreachable
+from gateway.delivery import Pace
 from gateway.telegram_client import TelegramBotClient, outcome_of
 from tests.conftest import free_port
 from tests.gateway.conftest import BotDouble, Records, Threaded
@@ -103,11 +104,11 @@ async def test_a_process_that_dies_between_sending_and_noting(sqlite_records: Re
     async with telegram_bench(sqlite_records, bot, served, double) as bench:
         await say(bench)
         double.faults = [Fault("sendMessage", delay=60.0)]
-        await bench.telegram.delivery.look()
+        await bench.delivery.look()
         while not bench.texts():
             await asyncio.sleep(0.01)
-        bench.telegram.delivery._serving.cancel()
-        await bench.telegram.delivery.idle()
+        bench.delivery._serving.cancel()
+        await bench.delivery.idle()
     async with telegram_bench(sqlite_records, bot, served, double) as bench:
         await bench.deliver()
         assert len(bench.texts()) == 1  # its lease is still running
@@ -169,9 +170,9 @@ async def test_a_long_reply_arrives_in_pieces_and_none_twice(sqlite_records: Rec
     async with telegram_bench(sqlite_records, bot, served, double) as bench:
         await say(bench)
         await bench.clients[0].send(CHAT, "warm up")
-        await bench.telegram.delivery.look()
+        await bench.delivery.look()
         double.faults = [Fault("sendMessage", 500)]
-        await bench.telegram.delivery.idle()
+        await bench.delivery.idle()
         sqlite_records.clock.advance(seconds=10)
         await bench.deliver()
     sent = double.sent(BOT, CHAT)[1:]

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from bench.telegram_double import Double, Fault, make_app
 from crm_store.models import ChannelIdentity, Conversation, Escalation, Message, TelegramBot, TelegramUpdate
+from gateway.app import run_channels
 from gateway.telegram import SECRET_HEADER, webhook_path, webhook_secret
 from gateway.telegram_client import split_text
 from gateway.telegram_updates import read_update
@@ -293,7 +294,7 @@ async def test_the_words_with_a_photo_are_answered_and_an_album_is_excused_once(
         await bench.turn()
     assert incoming(sqlite_records) == ["灯坏了", "[图片]"]
     assert sorted(bench.texts()) == sorted([words("not_readable", "zh", kind="图片"), "re: 灯坏了"])
-    assert notes(sqlite_records) == [words("note_attachment", "zh", kind="图片", caption="灯坏了")]
+    assert notes(sqlite_records) == []
 
 
 @pytest.mark.parametrize("kind", ["group", "supergroup"])
@@ -440,7 +441,7 @@ async def test_the_token_never_reaches_a_log(sqlite_records: Records, bot: BotDo
     double.faults = [Fault("sendMessage", 500), Fault("sendChatAction", 500), Fault("getUpdates", 500)]
     async with telegram_bench(sqlite_records, bot, served, double) as bench:
         double.say(BOT, CHAT, "hi")
-        polling = asyncio.create_task(bench.telegram.run(polling=True))
+        polling = asyncio.create_task(run_channels(bench.delivery, [bench.telegram]))
         while not double.sent(BOT, CHAT) and not polling.done():
             await asyncio.sleep(0.01)
             sqlite_records.clock.advance(seconds=1)

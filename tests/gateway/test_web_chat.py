@@ -13,6 +13,7 @@ import pytest
 
 from crm_store.models import ChannelIdentity, Conversation, Customer, Message
 from crm_store.services.handoff import escalate_conversation, reply_to_customer, take_over_conversation
+from gateway.chat_words import WORDS
 from gateway.visitors import COOKIE, customer_number_in
 from gateway.web_chat import sign_customer
 from tests.gateway.conftest import SECRET, BotDouble, Gateway, Records
@@ -92,7 +93,8 @@ def test_the_page_is_sent_in_the_browsers_language(gateway: Gateway) -> None:
 def test_every_file_of_the_page_is_there(gateway: Gateway) -> None:
     client = gateway.client()
     files = re.findall(r'(?:src|href)="(/[^"]+)"', client.get("/").text)
-    assert {Path(file.split("?")[0]).name for file in files} == {"tokens.css", "chat.css", "chat.js", "icon.svg"}
+    assert {Path(file.split("?")[0]).name for file in files} == {
+        "tokens.css", "dark.css", "chat.css", "chat.js", "icon.svg"}
     for file in files:
         answer = client.get(file)
         assert answer.status_code == 200 and "immutable" in answer.headers["cache-control"]
@@ -105,20 +107,30 @@ def test_files_outside_are_not_served(gateway: Gateway) -> None:
         assert gateway.client().get(path).status_code == 404
 
 
-def test_the_script_is_small_and_puts_no_data_into_markup(folder: Path) -> None:
-    script = (folder / "static" / "chat.js").read_text(encoding="utf8")
-    assert len(script.encode()) <= 20_000
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", script)
+def test_the_scripts_are_small_and_put_no_data_into_markup(gateway: Gateway, folder: Path) -> None:
+    client, transferred = gateway.client(**{"Accept-Encoding": "identity"}), 0
+    addresses = ["/widget.js"] + [f"/chat/static/{path.name}" for path in (folder / "static").glob("*.js")]
+    assert len(addresses) == 3
+    for address in addresses:
+        plain = client.get(address)
+        assert plain.headers["vary"] == "Accept-Encoding" and "content-encoding" not in plain.headers
+        assert len(plain.content) <= 20_000, address
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function",
+                             plain.text)
+        packed = client.get(address, headers={"Accept-Encoding": "gzip"})
+        assert packed.headers["content-encoding"] == "gzip" and packed.text == plain.text
+        transferred += int(packed.headers["content-length"])
+    assert transferred <= 20_000  # of everything together, and of the widget twice
 
 
 def test_the_page_says_everything_in_both_languages(folder: Path) -> None:
     script = (folder / "static" / "chat.js").read_text(encoding="utf8")
-    blocks = re.search(r"const WORDS = \{\n    zh: \{(.*?)\n    \},\n    en: \{(.*?)\n    \},\n  \};", script,
-                       re.DOTALL)
-    assert blocks
-    chinese, english = ({*re.findall(r"(?:^|[\s,{])(\w+): [\"\[]", block)} for block in blocks.groups())
-    assert chinese == english and len(chinese) > 20
-    assert set(re.findall(r"say\(\"(\w+)\"", script)) <= chinese
+    assert set(WORDS["zh"]) == set(WORDS["en"]) and all(WORDS["zh"].values()) and all(WORDS["en"].values())
+    said = set(re.findall(r"say\(\"(\w+)\"", script))
+    assert len(said) > 20 and said <= set(WORDS["zh"])
+    for key in said:
+        chinese, english = (set(re.findall(r"{\w+}", str(WORDS[language][key]))) for language in ("zh", "en"))
+        assert chinese == english, key
 
 
 # Visitors

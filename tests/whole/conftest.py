@@ -21,6 +21,8 @@ import psutil
 import pytest
 from sqlalchemy import select
 
+from bench.chaos.telegram import ServedDouble
+from bench.telegram_double import Double
 from crm_store.database import Store
 from crm_store.models import ChannelIdentity, Customer
 from gateway.web_chat import sign_customer
@@ -31,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HTTP_TOKEN = "a-token-for-the-tests-alone"
 BOT_TOKEN = "another-token-for-the-tests-alone"
 PASSWORD = "a-password-for-the-tests"
+TELEGRAM_BOT, TELEGRAM_TOKEN = 700000056, "700000056:a-token-that-opens-only-the-double"
 COMMAND = [sys.executable, "-W", "ignore", "-m", "warmline"]
 
 
@@ -136,10 +139,19 @@ def running(folder: Path, database_url: str, **more: str) -> Iterator[Whole]:
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
-    """Warmline on SQLite, as it starts by itself."""
+def telegram() -> Iterator[ServedDouble]:
+    """A double of the Bot API; :func:`whole` serves the customers of one bot there."""
+    served = ServedDouble(Double([TELEGRAM_TOKEN]))
+    yield served
+    served.stop()
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, telegram: ServedDouble) -> Iterator[Whole]:
+    """Warmline on SQLite, as it starts by itself, with a Telegram bot."""
     folder = tmp_path_factory.mktemp("whole")
-    with running(folder, f"sqlite:///{folder}/warmline.db") as started:
+    with running(folder, f"sqlite:///{folder}/warmline.db", WARMLINE_TELEGRAM_TOKEN=TELEGRAM_TOKEN,
+                 WARMLINE_TELEGRAM_API=telegram.base) as started:
         yield started
 
 

@@ -14,6 +14,14 @@ let shown = "", state = {messages: [], bots: [], bot: 0, blocked: false};
 const named = (kind) => document.querySelector(`[data-send=${kind}]`)?.textContent || kind;
 const words = () => WORDS[$("language").value === "en" ? "en" : "zh"];
 
+async function upload(file) {
+  const asked = new URLSearchParams({bot: state.bot, chat: $("chat").value, language: $("language").value,
+                                     name: file.name, caption: $("text").value.trim()});
+  $("text").value = "";
+  await fetch("/phone/upload?" + asked, {method: "POST", headers: {"Content-Type": "application/octet-stream"}, body: file});
+  await look();
+}
+
 async function act(what) {
   const asked = {bot: state.bot, chat: $("chat").value, language: $("language").value, ...what};
   await fetch("/phone/do", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(asked)});
@@ -25,7 +33,14 @@ function bubble(message) {
   const mine = !message.from.is_bot;
   line.className = mine ? "mine" : "";
   const kind = KINDS.find((name) => message[name]);
-  line.append(message.text || `[${named(kind)}] ${message.caption || ""}`);
+  if (message.photo?.length) {
+    const picture = document.createElement("img");
+    picture.src = "/phone/file?id=" + encodeURIComponent(message.photo.at(-1).file_id);
+    picture.alt = named("photo");
+    line.append(picture);
+  }
+  const name = message.document?.file_name || "";
+  line.append(message.text || `[${named(kind)}] ${name} ${message.caption || ""}`);
   const foot = document.createElement("small");
   foot.append(new Date(message.date * 1000).toLocaleTimeString([], {hour: "2-digit", minute: "2-digit"}));
   if (message.edit_date) foot.append(" · " + words().edited);
@@ -100,6 +115,11 @@ $("more").addEventListener("click", (event) => {
   const {send, say} = event.target.dataset;
   if (send) act({do: "send", kind: send});
   if (say) act({do: "say", text: say});
+});
+$("file").addEventListener("change", () => {
+  const file = $("file").files[0];
+  if (file) upload(file);
+  $("file").value = "";
 });
 $("block").addEventListener("click", () => act({do: "block", blocked: !state.blocked}));
 for (const id of ["chat", "bot", "language"]) $(id).addEventListener("change", look);
