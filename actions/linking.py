@@ -1,17 +1,26 @@
-"""Proves who a guest is: a phone number, a code sent to it, and on with what they wanted."""
+"""Proves who a guest is: a phone number, a code sent to it, and on with what they wanted; and lets go of it again."""
 from __future__ import annotations
 
 from actions.base import ShopAction, cleared
 from actions.forms import ANSWERED_IN_BETWEEN, Form, Step, Values
-from actions.reading import asks_something, code_in, email_in, phone_in, wants_resend
-from actions.slots import SLOTS_OF
+from actions.reading import any_of, asks_something, code_in, email_in, phone_in, tidy, wants_resend
+from actions.slots import FORM_SLOTS, SLOTS_OF
 from actions.store import workplace
 from actions.turn import Turn
 from crm_store.errors import TooManyAttempts
 from crm_store.models import Customer
-from crm_store.services.customers import confirm_link, start_linking
+from crm_store.services.customers import confirm_link, start_linking, unlink_with_notice
 
 CONFIRMED = "confirmed"  # the code itself is not remembered
+UNLINK_OFFER = "unlink"
+UNLINK = any_of(
+    "(解除|取消)(账号|账户|帐号|我的)?(的)?(绑定|关联)", "解绑", "(取消|不要)关联我?的?(账号|账户|帐号)",
+    r"\bunlink\b", r"\bdisconnect (me|my account|this (chat|account))\b", r"\b(remove|undo) the link\b",
+)
+OF_SOMETHING_ELSE = any_of(
+    "手机", "电话", "号码", "邮箱", "卡", "支付", "地址", r"\bphone\b", r"\bnumber\b", r"\be-?mail\b", r"\bcard\b",
+    r"\bpay", r"\baddress\b", r"\bdevice\b",
+)
 SURELY_ELSEWHERE = 0.8  # neither a number nor a code is ever read as anything else so surely
 
 
@@ -88,3 +97,32 @@ class ActionFinishLinking(ShopAction):
         turn.events += cleared(*SLOTS_OF["link_form"], "after_link")
         if wanted:
             turn.then(wanted)
+
+
+def wants_unlinking(text: str) -> bool:
+    """Whether the text asks to take this chat off the customer's account; a phone or a card is something else."""
+    return bool(UNLINK.search(tidy(text))) and not OF_SOMETHING_ELSE.search(tidy(text))
+
+
+def offer_unlinking(turn: Turn) -> None:
+    """Ask first; to who is a guest already, say so."""
+    if turn.customer is None:
+        turn.say("utter_not_linked")
+    else:
+        turn.say("utter_unlink_ask")
+        turn.remember(offer=UNLINK_OFFER)
+
+
+class ActionUnlink(ShopAction):
+    """Takes the chat off the customer's account once they have said yes, and forgets what was said of it."""
+
+    called = "action_unlink"
+    writes = True
+
+    def act(self, turn: Turn) -> None:
+        """The customer's notice is written before the chat is a guest's; the answer is to the guest."""
+        unlink_with_notice(turn.session, conversation_id=turn.conversation_id, language=turn.language, now=turn.now)
+        turn.events += cleared(*FORM_SLOTS, "fact", "last_order", "last_request", "mentioned", "after_link",
+                               "paused_form", "privacy_wish")
+        turn.remember(offer="none")
+        turn.say("utter_unlinked")

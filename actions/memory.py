@@ -9,6 +9,7 @@ from crm_store.services.memory import facts_of, forget_facts, keep_fact, may_rem
 
 OFFER = "keep_fact"
 IN_WORDS = {
+    "name": {"zh": "叫您{what}", "en": "to call you {what}"},
     "allergy": {"zh": "您对{what}过敏", "en": "you are allergic to {what}"},
     "diet": {"zh": "您{what}", "en": "diet: {what}"},
     "like": {"zh": "您喜欢{what}", "en": "you like {what}"},

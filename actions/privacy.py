@@ -4,6 +4,7 @@ from __future__ import annotations
 from actions.articles import general_article, tell_article
 from actions.base import ShopAction, ask_to_link, cleared
 from actions.forms import ANSWERED_IN_BETWEEN, Form, Step, Values
+from actions.linking import offer_unlinking, wants_unlinking
 from actions.reading import any_of, asks_something, says_never_mind, says_no, tidy
 from actions.slots import SLOTS_OF
 from actions.store import workplace
@@ -48,6 +49,9 @@ class ActionManagePrivacy(ShopAction):
 
     def act(self, turn: Turn) -> None:
         """Where it is not clear what is wanted, answer from the article or say what can be done."""
+        if wants_unlinking(turn.text):
+            offer_unlinking(turn)
+            return
         wish = wish_in(turn)
         found = general_article(turn) if wish is None else None
         if found is not None:

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from actions.articles import LEAST_SURE, SURE_ENOUGH, nearest_article, tell_article
 from actions.base import ShopAction, hand_over_stuck, is_stuck
 from actions.complaints import complaint_number_in
+from actions.linking import offer_unlinking, wants_unlinking
 from actions.order_choice import number_in_message
 from actions.orders import tell_other_order
 from actions.reading import likeness, wants_other_one
@@ -26,6 +27,9 @@ class ActionAnswerQuestion(ShopAction):
 
     def act(self, turn: Turn) -> None:
         """Where no article is likelier to answer than not, say that there is no answer."""
+        if turn.intent == "account_help" and wants_unlinking(turn.text):
+            offer_unlinking(turn)
+            return
         found = best_article(turn)
         if found is None:
             not_answered(turn, "utter_no_answer")

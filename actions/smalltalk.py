@@ -8,6 +8,7 @@ from actions.wording import what_is_in
 from crm_store.queries.customers import open_matters
 from crm_store.services.listening import keep_feedback
 from crm_store.services.locking import lock_conversation
+from crm_store.services.memory import goes_by
 
 
 class ActionGreet(ShopAction):
@@ -20,7 +21,7 @@ class ActionGreet(ShopAction):
         if turn.customer is None:
             turn.say("utter_greet_guest")
             return
-        turn.say("utter_greet", name=turn.customer.name)
+        turn.say("utter_greet", name=goes_by(turn.session, turn.customer))
         told = set(str(turn.slot("mentioned") or "").split())
         matters = open_matters(turn.session, turn.customer.id, turn.identity.id, turn.now)
         for ticket in matters.open_complaints:

@@ -9,6 +9,8 @@ printed, and the exit status is 1. On SQLite always, on PostgreSQL where it is i
 """
 from __future__ import annotations
 
+import hashlib
+import io
 import signal
 import sys
 import tempfile
@@ -39,6 +41,7 @@ from crm_store.models import (
     Shipment,
     SupportAgent,
 )
+from crm_store.rules.points import SHOP_ZONE
 from crm_store.schema import migrate
 from crm_store.services import audit
 from crm_store.services.cases import draw_case, store_cases
@@ -47,6 +50,7 @@ from crm_store.services.corrections import correct_message, label_message
 from crm_store.services.dispatch import Reply, Understood, complete_turn, next_turn
 from crm_store.services.eraser import TOMBSTONES, Eraser, erasure_key
 from crm_store.services.erasure import COOL_OFF, ask_erasure, signature_of
+from crm_store.services.exchange import Wanted, import_file
 from crm_store.services.handoff import (
     add_note,
     claim_conversation,
@@ -54,6 +58,7 @@ from crm_store.services.handoff import (
     reply_to_customer,
     resolve_conversation,
 )
+from crm_store.services.memory import keep_fact
 from crm_store.services.messages import receive_message
 from crm_store.services.points import grant_points, redeem_reward
 from crm_store.services.saved_searches import save_search
@@ -71,7 +76,9 @@ SAID = ("我是欧阳若曦，毛毯上有个破洞，电话 13987612345", "The 
         "请把退款打回原来的卡，尾号七七四二", "建议你们出一款薄荷色的被套", "this is outrageous, nobody calls me back")
 ANSWERS = ("欧阳女士，已为您登记破洞的毛毯。", "Ms Quillfeather, we are sending a new cushion today.",
            "已回电欧阳若曦，答应补发薄荷色被套")
-WORDS = (NUMBER, NAME, "欧阳若曦", "Quillfeather", PHONE, EMAIL, ADDRESS, TRACKING, TELEGRAM, WEB, *SAID, *ANSWERS)
+HASHED = hashlib.sha256(NUMBER.encode()).hexdigest()  # without a key anybody can find out whose it is
+WORDS = (NUMBER, HASHED, NAME, "欧阳若曦", "Quillfeather", PHONE, EMAIL, ADDRESS, TRACKING, TELEGRAM, WEB, *SAID,
+         *ANSWERS)
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,10 @@ def live(store: Store, folder: Path) -> int:
             session.add(DialogueTracker(sender_id=str(talk), events=f'[{{"event": "user", "text": "{SAID[0]}"}}]',
                                         updated_at=BEGAN))
     _spend(store, customer_id)
+    _import(store)
+    with store.write() as session:
+        message = session.execute(select(sa.func.min(Message.id)).where(Message.conversation_id == web)).scalar_one()
+        keep_fact(session, customer_id=customer_id, kind="like", what=SAID[3], message_id=message, now=BEGAN)
     _attach(store, folder, web)
     OutboxSender(folder / "outbox.log").send(PHONE, "123456", "zh")
     OutboxSender(folder / "outbox.log").send("13500000000", "654321", "zh")
@@ -211,6 +222,12 @@ def _arrive(store: Store) -> int:
         session.add(Shipment(order_id=order.id, carrier_zh="顺丰", carrier_en="SF", tracking_number=TRACKING,
                              shipped_at=BEGAN, events=[{"at": BEGAN.isoformat(), "zh": f"{NAME} 签收", "en": NAME}]))
         return int(customer.id)
+
+
+def _import(store: Store) -> None:
+    for kind, text in (("customers", f"number,name,updated_at\n{NUMBER},{NAME},2026-11-01\n"),
+                       ("points", f"key,customer_number,points,reason\nopening-{NUMBER},{NUMBER},5,{NAME}\n")):
+        import_file(store, io.BytesIO(text.encode()), Wanted(kind, "file", SHOP_ZONE), KEY, lambda: BEGAN)
 
 
 def _talk(store: Store, channel: str, sender: str, texts: Sequence[str]) -> int:

@@ -18,8 +18,10 @@ from pathlib import Path
 from crm_store.errors import FileTooLarge
 from crm_store.rules.attachments import HEAD
 
+FOLDER = "attachments"  # of the data folder
 TOKEN = re.compile(r"[0-9a-f]{48}")
 UNFINISHED = ".part"
+KEPT_FREE = 256 * 1024 * 1024  # bytes that must be left on the disk, for the store too
 STRAY_AFTER = timedelta(hours=1)  # far longer than a file waits for its row
 
 
@@ -74,6 +76,10 @@ class AttachmentFiles:
         """Bytes that are free on the disk."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return shutil.disk_usage(self._folder).free
+
+    def is_full(self) -> bool:
+        """Whether no more files are to be written."""
+        return self.room() < KEPT_FREE
 
     def delete(self, places: Iterable[Path]) -> int:
         """Delete files by their places inside the folder; how many were there."""

@@ -136,6 +136,10 @@ SENTENCES: dict[str, dict[str, str]] = {
         "zh": "兑换码 {code}（{reward}）已经取消，积分已退回。您现在有 {balance} 积分。",
         "en": "Your code {code} ({reward}) is cancelled and its points are back. You have {balance} points now.",
     },
+    "unlinked_at_wish": {
+        "zh": "已解除绑定：在这里不会再看到您的订单、积分和资料。",
+        "en": "Done: this chat is no longer linked to your account, and shows none of its orders, points or details.",
+    },
     "late_first_response": {
         "zh": "抱歉，我们没能在约定的{due}前联系您（工单 {number}）。",
         "en": "I am sorry: we did not get back to you by {due} as promised (ticket {number}).",

@@ -54,7 +54,10 @@ class OtherTalk:
 
 @dataclass(frozen=True)
 class OpenTicket:
-    """A ticket that is not solved, with the promises that matter. ``stage`` is of a complaint."""
+    """A ticket that is not solved, with the promises that matter. ``stage`` is of a complaint.
+
+    ``here``: it was opened in the conversation that is shown.
+    """
 
     id: int
     number: str
@@ -64,6 +67,7 @@ class OpenTicket:
     stage: str | None
     opened_at: datetime
     clocks: list[SlaClock]
+    here: bool
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,8 @@ def _open_tickets(session: Session, conversation: Conversation) -> list[OpenTick
         .where(_same_person(conversation), Ticket.status.in_(UNSOLVED)).options(selectinload(Ticket.clocks))
         .order_by(Ticket.id.desc())).scalars()
     return [OpenTicket(ticket.id, ticket.number, ticket.kind, ticket.grade, ticket.status,
-                       ticket.stage if ticket.kind == "complaint" else None, ticket.opened_at, clocks_shown([ticket]))
+                       ticket.stage if ticket.kind == "complaint" else None, ticket.opened_at, clocks_shown([ticket]),
+                       ticket.conversation_id == conversation.id)
             for ticket in found]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from datetime import datetime, timedelta
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from crm_store.services.exchange import (
 )
 from crm_store.services.exchange_rows import OUTCOMES
 from crm_store.services.exchange_tokens import create_token, revoke_token, tokens
+from crm_store.services.retention import UPLOADS_KEPT, forget_uploads
 from desk import auth
 from desk.api import object_id
 from desk.deps import DeskDeps, deps_of
@@ -54,7 +55,6 @@ MANAGERS = auth.at_least("manager")
 ADMINS = auth.at_least("admin")
 SAMPLE = 8
 ERRORS_SHOWN = 100
-KEPT = timedelta(days=1)
 LOOK_AGAIN_SECONDS = 2
 ZONES = ("Asia/Shanghai", "UTC", "Asia/Hong_Kong", "Asia/Tokyo", "Asia/Singapore", "Europe/London", "Europe/Berlin",
          "America/New_York", "America/Los_Angeles", "Australia/Sydney")
@@ -172,7 +172,7 @@ def _upload(request: Request, deps: DeskDeps, agent: SupportAgent, form: FormDat
         report = check_file(deps.store, file.file, wanted, tombstone_key(deps), now)
     except FileError as error:
         return _overview(request, deps, agent, said_problem=say_error(error, language), kind=kind)
-    _forget_files(deps, now)
+    forget_uploads(deps.uploads, now - UPLOADS_KEPT)
     with deps.store.write() as session:
         found = begin_import(session, wanted, digest_of(file.file), report, now)
         if found.state != "refused":
@@ -213,7 +213,7 @@ def _make_token(request: Request, deps: DeskDeps, agent: SupportAgent, form: For
 
 def _overview(request: Request, deps: DeskDeps, agent: SupportAgent, *, problem: str = "", said_problem: str = "",
               kind: str = "customers") -> Response:
-    _forget_files(deps, deps.clock())
+    forget_uploads(deps.uploads, deps.clock() - UPLOADS_KEPT)
     with deps.store.read() as session:
         reader = reader_for(session, language_of(request, agent), deps.clock())
         lately = imports_lately(session)
@@ -264,15 +264,9 @@ def _keep_file(file: UploadFile, path: Path) -> None:
     """Keep an upload out of others' sight until it is stored."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     file.file.seek(0)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as kept:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}-", delete=False) as kept:
         shutil.copyfileobj(file.file, kept)
-
-
-def _forget_files(deps: DeskDeps, now: datetime) -> None:
-    """Delete uploads that nobody stored for a day."""
-    for path in deps.uploads.glob("[0-9]*"):
-        if now.timestamp() - path.stat().st_mtime > KEPT.total_seconds():
-            path.unlink(missing_ok=True)
+    os.replace(kept.name, path)  # the same file may be read by an import at this moment
 
 
 def _sample(path: Path, found: Import) -> tuple[list[str], list[list[str]]]:

@@ -34,7 +34,7 @@ FIELD_LENGTH = 60
 def show(request: Request, kept: str = "", gone: str = "", deps: DeskDeps = Depends(deps_of),
          agent: SupportAgent = Depends(MANAGERS)) -> Response:
     """What a merge would do, where two records are named, and the merges there were."""
-    kept, gone = kept.strip()[:FIELD_LENGTH], gone.strip()[:FIELD_LENGTH]
+    kept, gone = (each.replace("\x00", "").strip()[:FIELD_LENGTH] for each in (kept, gone))
     problem, seen = "", None
     with deps.store.read() as session:
         reader = reader_for(session, language_of(request, agent), deps.clock())
@@ -106,7 +106,7 @@ def _named(session: Session, agent: SupportAgent, written: str) -> int | None:
         return None
     found = session.execute(
         select(Customer.id).where((Customer.number == written) | (Customer.phone == (digits_in(written) or "-")))
-        .limit(1)).scalar_one_or_none()
+        .order_by((Customer.number == written).desc()).limit(1)).scalar_one_or_none()
     try:
         return None if found is None else int(access_customer(session, agent, found).id)
     except NotFound:

@@ -19,6 +19,7 @@ from crm_store.models.privacy import PERIODS
 from crm_store.queries.customers import consents_of
 from crm_store.queries.points import points_balance
 from crm_store.services import audit, retention
+from crm_store.services.customers import person_of
 from crm_store.services.data_copies import write_copy
 from crm_store.services.erasure import ask_erasure, cancel_erasure, waiting_erasure
 from crm_store.services.tickets import UNSOLVED
@@ -135,7 +136,7 @@ async def save_periods(request: Request, deps: DeskDeps = Depends(deps_of),
 def _customer(session: Session, number: str) -> Customer | None:
     found: Customer | None = session.execute(select(Customer).where(
         Customer.number == number.strip()[:NUMBER_LENGTH], Customer.erased_at.is_(None))).scalar_one_or_none()
-    return found
+    return found and person_of(session, found)
 
 
 def _found(session: Session, number: str) -> Customer:

@@ -14,6 +14,11 @@ WORDS: dict[str, dict[str, str]] = {
         "en": "Your {kind} is too large to be kept: {limit} MB at most. Please send a smaller one, or tell me in "
               "words.",
     },
+    "not_kept": {
+        "zh": "抱歉，您刚才发来的{kind}没能保存，客服同事看不到。请换成图片或 PDF 再发一次，或者用文字告诉我。",
+        "en": "Sorry, the {kind} you sent could not be kept, so my colleagues cannot see it. Please send it again as a "
+              "picture or a PDF, or tell me in words.",
+    },
     "kind_photo": {"zh": "图片", "en": "photo"},
     "kind_document": {"zh": "文件", "en": "file"},
     "kind_voice": {"zh": "语音", "en": "voice message"},

@@ -38,7 +38,6 @@ A_MINUTE = 12  # files of one visitor
 AN_ADDRESS = 5  # times as many from one address
 AROUND = 64 * 1024  # bytes of a request beside its file
 FIELD_LIMIT = 48 * 1024  # bytes; a caption of 4,000 characters
-KEPT_FREE = 256 * 1024 * 1024  # bytes that must be left on the disk
 NAMES = {"channel_message_id": "message_id", "external_id": "visitor"}
 
 
@@ -157,7 +156,7 @@ class ChatAttachments:
         return stored
 
     def _write(self, upload: Upload, writing: Writing) -> None:
-        if self._deps.files.room() < KEPT_FREE:
+        if self._deps.files.is_full():
             raise Problem(503, "unavailable", "there is no room for files just now", headers={"Retry-After": "600"})
         upload.file.file.seek(0)
         shutil.copyfileobj(upload.file.file, writing)

@@ -17,9 +17,13 @@ from sqlalchemy.orm import Session
 
 from crm_store.attachment_files import Writing, place_of
 from crm_store.errors import FileTooLarge
+from crm_store.models import Attachment, Conversation, Message
 from crm_store.rules.attachments import content_of
 from crm_store.services import attachments
 from crm_store.services.attachments import EMPTY, KIND, TOO_LARGE, Fetch, KeptFile
+from crm_store.services.handoff import OWNED_BY_HUMANS
+from crm_store.services.system_messages import said_lately, tell_customer
+from gateway.attachment_words import WORDS
 from gateway.deps import GatewayDeps
 from gateway.lanes import Lanes, keep_looking
 
@@ -27,6 +31,7 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 FETCH_SECONDS = 240.0  # shorter than a lease
+FULL_SECONDS = 600.0  # until there may be room on the disk again
 AT_ONCE = 4
 
 
@@ -103,11 +108,14 @@ class ChannelFiles:
         try:
             if source is None:
                 raise NotFetched()
+            if await asyncio.to_thread(self._deps.files.is_full):
+                log.warning("there is no room for what customers send")
+                raise NotFetched(wait=FULL_SECONDS)
             with self._deps.files.writing(fetch.token, self._deps.max_attachment) as writing:
                 await asyncio.wait_for(source.download(fetch.source, writing), FETCH_SECONDS)
                 await self._keep(fetch, writing)
         except FileTooLarge:
-            await self._note(partial(attachments.note_refused, fetch=fetch, reason=TOO_LARGE, now=self._deps.clock()))
+            await self._refuse(fetch, TOO_LARGE)
         except NotFetched as failed:
             log.info("attachment %d not fetched at attempt %d", fetch.attachment_id, fetch.attempt)
             await self._not_fetched(fetch, failed)
@@ -118,14 +126,16 @@ class ChannelFiles:
     async def _keep(self, fetch: Fetch, writing: Writing) -> None:
         content, now = content_of(writing.head), self._deps.clock()
         if content is None:
-            reason = KIND if writing.size else EMPTY
-            await self._note(partial(attachments.note_refused, fetch=fetch, reason=reason, now=now))
+            await self._refuse(fetch, KIND if writing.size else EMPTY)
             return
         await asyncio.to_thread(writing.keep)
         kept = KeptFile(content, writing.size, writing.sha256)
         if not await self._deps.transactions.write(
                 lambda session: attachments.note_file(session, fetch, kept, now)):
             self._deps.files.delete([place_of(fetch.token)])  # its customer was forgotten meanwhile
+
+    async def _refuse(self, fetch: Fetch, reason: str) -> None:
+        await self._note(partial(attachments.note_refused, fetch=fetch, reason=reason, now=self._deps.clock()))
 
     async def _not_fetched(self, fetch: Fetch, failed: NotFetched) -> None:
         now = self._deps.clock()
@@ -135,8 +145,22 @@ class ChannelFiles:
         else:
             await self._note(partial(attachments.note_failed, fetch=fetch, now=now, missing=failed.missing))
 
-    async def _note(self, note: partial[None]) -> None:
-        def work(session: Session) -> None:
-            note(session)
+    async def _note(self, note: Callable[[Session], Attachment | None]) -> None:
+        def work(session: Session) -> bool:
+            refused = note(session)
+            return refused is not None and self._tell(session, refused)
 
-        await self._deps.transactions.write(work)
+        if await self._deps.transactions.write(work):
+            self._deps.bell.queued()
+
+    def _tell(self, session: Session, refused: Attachment) -> bool:
+        """Tell whoever read that it has arrived that it is not kept, unless a person reads it or it was held back."""
+        message, now = session.get(Message, refused.message_id), self._deps.clock()
+        conversation = session.get(Conversation, message.conversation_id)
+        language = "zh" if conversation.language == "zh" else "en"
+        text = WORDS["too_large" if refused.reason == TOO_LARGE else "not_kept"][language].format(
+            kind=WORDS[f"kind_{refused.kind}"][language], limit=self._deps.max_attachment // 2**20)
+        if conversation.status in OWNED_BY_HUMANS or message.held or said_lately(session, conversation.id, text, now):
+            return False
+        tell_customer(session, conversation, text, now)
+        return True

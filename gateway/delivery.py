@@ -78,9 +78,12 @@ class Delivery:
         now, served = self._deps.clock(), tuple(self._serving)
         if len(served) >= MOST_LANES:
             return
-        for identity_id in await self._deps.transactions.read(
-                lambda session: delivery.lanes_waiting(session, tuple(self._adapters), now, besides=served)):
-            self._serving.begin(identity_id)
+        most = delivery.LANES_AT_ONCE
+        waiting = await self._deps.transactions.read(
+            lambda session: delivery.lanes_waiting(session, tuple(self._adapters), now, besides=served, most=most))
+        begun = [identity_id for identity_id in waiting if self._serving.begin(identity_id)]
+        if begun and len(waiting) >= most:  # there may be more: what an outage left waits no longer
+            self._wake.set()
 
     async def idle(self) -> None:
         """Wait until nothing is being sent."""

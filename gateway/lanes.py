@@ -73,7 +73,7 @@ class Lanes(Generic[Lane]):
 
 async def keep_looking(look: Callable[[], Awaitable[None]], every: float, sought: str,
                        wake: asyncio.Event | None = None) -> None:
-    """Look again and again, until cancelled; a store that cannot be searched is tried again.
+    """Look again and again, until cancelled, whatever a look comes to.
 
     Args:
         look: one look.
@@ -88,6 +88,8 @@ async def keep_looking(look: Callable[[], Awaitable[None]], every: float, sought
             await look()
         except SQLAlchemyError:
             log.warning("the store cannot be searched for %s; trying again", sought, exc_info=True)
+        except Exception:  # the edge of the loop: nobody would begin it again
+            log.exception("looking for %s failed; trying again", sought)
         waiting = asyncio.ensure_future(wake.wait())
         try:
             await asyncio.wait({waiting}, timeout=every)  # wait_for would lose a cancellation that comes with the wake

@@ -7,7 +7,7 @@ from functools import partial
 
 from crm_store.services.attachments import sweep_files
 from crm_store.services.care import take_care
-from crm_store.services.nightly import begin_nightly, next_run, take_step
+from crm_store.services.nightly import begin_nightly, next_run, prepare_step, take_step
 from crm_store.services.value import recount_values
 from gateway.deps import GatewayDeps
 
@@ -42,7 +42,9 @@ async def look_whether_due(deps: GatewayDeps) -> bool:
     began_at = deps.clock()
     progress = await deps.transactions.write(partial(begin_nightly, now=began_at))
     while progress is not None and not progress.over:
-        progress = await deps.transactions.write(partial(take_step, progress=progress, now=deps.clock()))
+        prepared = await deps.transactions.read(partial(prepare_step, progress=progress))
+        progress = await deps.transactions.write(
+            partial(take_step, progress=progress, now=deps.clock(), prepared=prepared))
     if progress is None or progress.stopped:
         return False
     log.info("the nightly job for %s is done: %s", progress.day,

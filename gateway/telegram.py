@@ -31,6 +31,7 @@ from gateway.problems import GatewayRoute, Problem, json_object_of
 from gateway.telegram_client import POLL_SECONDS, TelegramAdapter, TelegramBotClient, read_address, wait_of
 from gateway.telegram_inbox import CHANNEL, Afterwards, Inbox
 from gateway.telegram_updates import update_id_of
+from gateway.transactions import may_pass
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Telegram:
         waiting = await self._deps.transactions.read(
             lambda session: dispatch.with_the_bot(session, tuple(self._answering)))
         self._answering = {each: chat for each, chat in self._answering.items() if each in waiting}
-        for bot, chat_id in tuple(self._answering.values())[:MOST_ERRANDS - len(self._errands)]:
+        for bot, chat_id in tuple(self._answering.values())[:max(0, MOST_ERRANDS - len(self._errands))]:
             self._errand(bot.typing(chat_id))
 
     async def close(self) -> None:
@@ -114,9 +115,9 @@ class Telegram:
 
         try:
             done = await self._deps.transactions.write(store)
-        except SQLAlchemyError:
-            raise
-        except Exception:  # the edge of the loop
+        except Exception as error:  # the edge of the loop
+            if may_pass(error):
+                raise
             log.exception("update %d of bot %d could not be read", update_id, bot_id)
             await self._deps.transactions.write(partial(self._note_failed, bot_id, update_id, polled))
             return "failed"
@@ -202,6 +203,9 @@ class Telegram:
                     await self._sleep(wait_of(error, ERROR_SECONDS))
                 except SQLAlchemyError:
                     log.warning("the store cannot take updates; trying again", exc_info=True)
+                    await self._sleep(ERROR_SECONDS)
+                except Exception as error:  # the edge of the loop; its text may name what must not be logged
+                    log.error("bot %d cannot be polled: %s", bot.bot_id, type(error).__name__)
                     await self._sleep(ERROR_SECONDS)
         finally:
             await self._deps.transactions.write(partial(telegram.leave_polling, bot_id=bot.bot_id, holder=self._holder))

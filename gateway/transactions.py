@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from sqlalchemy.exc import DataError, MultipleResultsFound, NoResultFound, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from crm_store.database import Store
@@ -18,6 +19,12 @@ READERS = 4
 WRITERS = 8
 
 Result = TypeVar("Result")
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same work may succeed the next time: the store failed, and not a mistake of ours."""
+    mistakes = (DataError, MultipleResultsFound, NoResultFound)
+    return isinstance(error, SQLAlchemyError) and not isinstance(error, mistakes)
 
 
 class Transactions:

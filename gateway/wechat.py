@@ -13,7 +13,6 @@ from hashlib import sha256
 
 import httpx
 from fastapi import APIRouter, Request, Response
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.responses import PlainTextResponse
 
@@ -24,6 +23,7 @@ from gateway.deps import GatewayDeps
 from gateway.dispatch import Dispatcher
 from gateway.metrics import RECEIVED
 from gateway.problems import GatewayRoute, Problem, body_of
+from gateway.transactions import may_pass
 from gateway.wechat_client import CHANNEL, ApiError, WechatAdapter, WechatClient, read_address
 from gateway.wechat_envelope import NotGenuine, Opened, check_address, open_post
 from gateway.wechat_inbox import Afterwards, Inbox
@@ -115,9 +115,11 @@ class Wechat:
 
         try:
             done = await self._deps.transactions.write(store)
-        except (SQLAlchemyError, NotGenuine):
+        except NotGenuine:
             raise
-        except Exception:  # the edge of the channel
+        except Exception as error:  # the edge of the channel
+            if may_pass(error):
+                raise
             log.exception("a post to account %s could not be read", app_id)
             return
         self._afterwards(self._clients[app_id], done)

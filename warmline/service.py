@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ from starlette.responses import Response
 from crm_store.attachment_files import AttachmentFiles
 from crm_store.database import Store
 from crm_store.live import Broadcast, watch_store
+from crm_store.services.retention import UPLOADS
 from desk.app import DeskDeps, mount_desk
 from gateway.app import GatewayDeps, mount_gateway, run_channels
 from gateway.bot_client import BotClient
@@ -36,6 +38,8 @@ from warmline.logs import set_up_logs
 from warmline.privacy import make_eraser
 from warmline.settings import ROOT, Settings
 
+log = logging.getLogger(__name__)
+
 MEGABYTE = 1024 * 1024
 
 
@@ -56,7 +60,7 @@ def make_app(settings: Settings, store: Store) -> FastAPI:
     desk_deps = DeskDeps(store=store, broadcast=broadcast, nudge=gateway_deps.bell.queued, clock=now,
                          secure_cookies=settings.secure_cookies, trusted_proxy=settings.trusted_proxy,
                          mail=bool(settings.smtp_host), files=files, eraser=eraser,
-                         uploads=settings.data_folder / "exchange",
+                         uploads=settings.data_folder / UPLOADS,
                          examples=lambda: training_examples(store, ROOT).files)
 
     @contextlib.asynccontextmanager
@@ -70,6 +74,8 @@ def make_app(settings: Settings, store: Store) -> FastAPI:
             ("notices", notifier.run()))]
         if channels:
             loops.append(asyncio.create_task(run_channels(delivery, channels), name="channels"))
+        for loop in loops:
+            loop.add_done_callback(_tell_if_it_failed)
         try:
             yield
         finally:
@@ -94,6 +100,12 @@ def make_app(settings: Settings, store: Store) -> FastAPI:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+def _tell_if_it_failed(loop: asyncio.Task[None]) -> None:
+    """A loop ends by being cancelled only; whoever reads the log must know that it is not running."""
+    if not loop.cancelled() and loop.exception() is not None:
+        log.error("the loop %s has ended; restart the service", loop.get_name(), exc_info=loop.exception())
 
 
 def pushed_channels(settings: Settings, deps: GatewayDeps, dispatcher: Dispatcher) -> list[PushedChannel]:

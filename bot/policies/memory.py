@@ -7,12 +7,12 @@ from rasa.core.policies.policy import PolicyPrediction
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.shared.core.constants import ACTION_LISTEN_NAME
 from rasa.shared.core.domain import Domain
-from rasa.shared.core.events import UserUttered
+from rasa.shared.core.events import ActionExecuted, UserUttered
 from rasa.shared.core.trackers import DialogueStateTracker
 
 from bot.policies.escalation import answers_a_message
 from bot.policies.unlearned import UnlearnedPolicy
-from crm_store.rules.memory import wish_in
+from crm_store.rules.memory import Wish, wish_in
 
 ACTION_MEMORY = "action_memory"
 # A statement in a message that wants one of these done is part of that, not something to remember.
@@ -20,6 +20,9 @@ NOT_TO_NOTE = frozenset((
     "file_complaint", "request_human", "request_return", "cancel_order", "change_order", "ask_order_status",
     "redeem_points"))
 NEVER = frozenset(("request_human", "file_complaint"))
+SPOKEN_OF = frozenset((ACTION_MEMORY, "action_keep_fact"))
+LATELY = 3  # messages
+LAST = Wish("forget", "last")
 
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.POLICY_WITHOUT_END_TO_END_SUPPORT, is_trainable=True)
@@ -56,7 +59,22 @@ def _asks_of_memory(tracker: DialogueStateTracker) -> bool:
     if message is None or _is_button(message):
         return False
     wish = wish_in(message.text or "")
-    return wish is not None and message.intent_name not in (NOT_TO_NOTE if wish.do == "note" else NEVER)
+    if wish is None or message.intent_name in (NOT_TO_NOTE if wish.do == "note" else NEVER):
+        return False
+    return wish != LAST or _was_spoken_of(tracker)
+
+
+def _was_spoken_of(tracker: DialogueStateTracker) -> bool:
+    """Whether the memory was the matter lately: "forget it" said of anything else is only "never mind"."""
+    messages = 0
+    for event in reversed(tracker.applied_events()):
+        if isinstance(event, UserUttered):
+            messages += 1
+            if messages > LATELY:
+                return False
+        elif isinstance(event, ActionExecuted) and event.action_name in SPOKEN_OF:
+            return True
+    return False
 
 
 def _is_button(message: UserUttered) -> bool:

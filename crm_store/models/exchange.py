@@ -52,7 +52,7 @@ class RowVersion(Base):
 
     __tablename__ = "exchange_versions"
     kind = sa.Column(sa.String(20), primary_key=True)
-    key = sa.Column(sa.String(64), primary_key=True)  # a hash of the shop's key, which may name a person
+    key = sa.Column(sa.String(64), primary_key=True)  # a keyed hash of the shop's key, which may name a person
     updated_at = sa.Column(UtcDateTime, nullable=False)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -16,7 +17,7 @@ from crm_store.database import Store
 from crm_store.models import Customer, KnowledgeArticle, Order, OrderItem, PointsEntry, Product, Shipment
 from crm_store.rules.exchange_columns import KINDS, LISTED
 from crm_store.rules.spreadsheets import defuse
-from crm_store.services.exchange_points import IMPORTED
+from crm_store.services.exchange_points import own_key
 from crm_store.services.knowledge import questions_of
 
 ROWS_AT_ONCE = 500
@@ -87,7 +88,8 @@ def _customers(session: Session, after: int, limit: int) -> list[tuple[int, Reco
         select(Customer).where(Customer.id > after, Customer.erased_at.is_(None)).order_by(Customer.id).limit(limit))
     return [(each.id, {
         "number": each.number, "name": each.name, "language": each.language, "phone": each.phone, "email": each.email,
-        "city": each.city, "address": each.address, "tier": each.tier_code, "created_at": _time(each.created_at)})
+        "city": each.city, "address": each.address, "birthday": each.birthday and each.birthday.isoformat(),
+        "tier": each.tier_code, "created_at": _time(each.created_at)})
         for each in found.scalars()]
 
 
@@ -134,8 +136,9 @@ def _points(session: Session, after: int, limit: int) -> list[tuple[int, Record]
         select(PointsEntry, Customer.number).join(Customer, Customer.id == PointsEntry.customer_id)
         .where(PointsEntry.id > after, Customer.erased_at.is_(None)).order_by(PointsEntry.id).limit(limit))
     return [(entry.id, {
-        "key": entry.idempotency_key.removeprefix(IMPORTED), "customer_number": number, "points": entry.points,
-        "reason": entry.reason, "at": _time(entry.created_at), "expires_at": _time(entry.expires_at)})
+        "key": own_key(entry.idempotency_key, number, entry.customer_id), "customer_number": number,
+        "points": entry.points, "reason": entry.reason, "at": _time(entry.created_at),
+        "expires_at": _time(entry.expires_at)})
         for entry, number in rows]
 
 
@@ -148,11 +151,16 @@ def _articles(session: Session, after: int, limit: int) -> list[tuple[int, Recor
         "questions_en": questions_of(session, each, "en"), "published": each.published}) for each in found.scalars()]
 
 
+def _erased(model: Any) -> Any:
+    return sa.exists().where(Customer.id == model.customer_id, Customer.erased_at.is_not(None))
+
+
 _RECORDS: Mapping[str, Callable[[Session, int, int], list[tuple[int, Record]]]] = {
     "customers": _customers, "products": _products, "orders": _orders, "points": _points, "articles": _articles}
 _IDS: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
-    "customers": (Customer.id, (Customer.erased_at.is_(None),)), "products": (Product.id, ()), "orders": (Order.id, ()),
-    "points": (PointsEntry.id, ()), "articles": (KnowledgeArticle.id, ())}
+    "customers": (Customer.id, (Customer.erased_at.is_(None),)), "products": (Product.id, ()),
+    "orders": (Order.id, (~_erased(Order),)), "points": (PointsEntry.id, (~_erased(PointsEntry),)),
+    "articles": (KnowledgeArticle.id, ())}
 
 
 def _time(at: datetime | None) -> str | None:

@@ -5,7 +5,7 @@ For the desk, the console and whoever cares for customers. Amounts are in fen, d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
@@ -148,16 +148,6 @@ def groups_by(session: Session, what: str) -> dict[Any, Group]:
         place = tuple(row[:len(key)]) if len(key) > 1 else row[0]
         found[place] = Group(*row[len(key):])
     return found
-
-
-def value_for_export(session: Session, customer_id: int) -> dict[str, Any] | None:
-    """What is held of a customer's value, ready for JSON; None where nothing is."""
-    row = session.execute(
-        select(CustomerValue.__table__).where(CustomerValue.customer_id == customer_id)).one_or_none()
-    if row is None:
-        return None
-    return {name: value.isoformat() if isinstance(value, (date, datetime)) else value
-            for name, value in row._mapping.items() if name != "customer_id"}
 
 
 _JOINED = sa.join(CustomerValue, Customer, Customer.id == CustomerValue.customer_id)

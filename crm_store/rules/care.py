@@ -19,6 +19,10 @@ PURPOSES = {"birthday": "marketing", "points_expiring": "marketing", "win_back":
 ARMS = ("a", "b", "control")
 QUIET_FROM, QUIET_UNTIL = time(20, 0), time(9, 30)
 CAPS = ((timedelta(days=7), 1), (timedelta(days=30), 3))
+MID_TALK = timedelta(minutes=30)
+"""Who wrote so lately is in the middle of something: they are written to later."""
+ANSWERS_WITHIN = {"wechat": timedelta(hours=48)}
+"""Channels that take a message only for so long after the customer's last."""
 COMES_BACK_WITHIN = timedelta(days=14)
 STALE = timedelta(days=1)
 """An occasion that could not be taken for so long, at night or for want of a channel, is let go."""

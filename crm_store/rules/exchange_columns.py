@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -45,6 +45,7 @@ _TIME = re.compile(
     r"([0-9]{4})[-/.年]([0-9]{1,2})[-/.月]([0-9]{1,2})日?"
     r"(?:[T\s]+([0-9]{1,2})[:时]([0-9]{1,2})(?:[:分]([0-9]{1,2})秒?(?:[.,]([0-9]{1,9}))?)?分?)?"
     r"\s*(Z|[+-][0-9]{2}:?[0-9]{2})?", re.ASCII | re.IGNORECASE)
+_DAY = re.compile(r"([0-9]{4})[-/.年]([0-9]{1,2})[-/.月]([0-9]{1,2})日?(?:[T\s]+0{1,2}:00(?::00)?)?", re.ASCII)
 _ITEM = re.compile(r"\s*(\S+?)\s*(?:[*×xX]\s*([0-9]{1,9}))?\s*@\s*(\S+)\s*")
 
 
@@ -243,6 +244,18 @@ def _iso(raw: str, zone: tzinfo) -> datetime | None:
         return None
 
 
+def day(raw: str, _: tzinfo) -> date:
+    """A day such as 1990-05-20, 1990/5/20 or 1990年5月20日; a spreadsheet may put midnight after it."""
+    found = _DAY.fullmatch(unicodedata.normalize("NFKC", raw))
+    try:
+        read = date(*map(int, found.groups())) if found else None
+    except ValueError:
+        read = None
+    if read is None or not 1900 <= read.year <= 2200:
+        raise CellError("day")
+    return read
+
+
 def lines(limit: int) -> Read:
     """Several short texts, one a line."""
     one = text(limit)
@@ -339,6 +352,7 @@ CUSTOMERS = (
     Column("email", ("邮箱", "电子邮箱"), email, "lilei@example.com"),
     Column("city", ("城市",), text(80), "武汉"),
     Column("address", ("地址", "收货地址"), text(300), "东湖区珞喻路 1 号"),
+    Column("birthday", ("生日", "出生日期"), day, "1990-05-20"),
     Column("tier", ("等级", "会员等级"), number(20), "gold"),
     Column("created_at", ("注册时间", "创建时间"), moment, "2025-03-01 10:00", keeps=True),
     _UPDATED,

@@ -16,6 +16,7 @@ ABOUT: dict[str, tuple[str, str]] = {  # a column of one kind, or of all
     "customers.email": ("登记的邮箱，每个客户不同", "The registered e-mail, one customer's only"),
     "customers.city": ("城市", "City"),
     "customers.address": ("地址", "Address"),
+    "customers.birthday": ("生日", "Their birthday"),
     "customers.tier": (
         "等级代码；只在新建时用，之后由消费决定",
         "Code of the tier; counts for a new customer only, afterwards spending decides"),
@@ -86,6 +87,7 @@ ERRORS: dict[str, tuple[str, str]] = {  # what is wrong, and what would do
                "is no number of points; a whole one but 0, such as 500 or -100"),
     "time": ("不是时间；例如 2026-11-26 21:13 或 2026-11-26T21:13:09+08:00",
              "is no time; write 2026-11-26 21:13 or 2026-11-26T21:13:09+08:00"),
+    "day": ("不是日期；例如 1990-05-20", "is no day; write 1990-05-20"),
     "items": ("不是商品明细；应为 货号*件数@单价，多种用分号隔开，例如 HUM-500*2@199.00",
               "are no items; write SKU*pieces@yuan with semicolons between, such as HUM-500*2@199.00"),
     "parcels": ("有 {there} 个，运单号有 {wanted} 个，应该一样多",

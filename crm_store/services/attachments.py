@@ -34,6 +34,8 @@ SWEPT_AT_ONCE = 500
 TOO_LARGE, GONE, KIND, EMPTY, FAILED, BLOCKED = "too_large", "gone", "kind", "empty", "failed", "blocked"
 # Written out, not bound: SQLite uses a partial index only where it can see its condition.
 _WAITING = sa.text("attachments.state = 'waiting'")
+# The sign keeps SQLite from going through all attachments in the order of an index on the column.
+_WHOSE = sa.literal_column("+attachments.identity_id")
 
 
 @dataclass(frozen=True)
@@ -117,12 +119,15 @@ def keep_words(session: Session, message: Message, *, kind: str, name: object, n
 
 
 def files_waiting(session: Session, channel: str, now: datetime, besides: Collection[int] = ()) -> list[int]:
-    """The attachments whose file may be fetched now, the oldest first."""
+    """The attachments whose file may be fetched now: everybody's first before anybody's second, the oldest first."""
+    place = sa.func.row_number().over(partition_by=_WHOSE, order_by=Attachment.id).label("place")
+    waiting = (  # what is being fetched counts too
+        select(Attachment.id, Attachment.identity_id, Attachment.next_attempt_at, place).where(_WAITING).subquery())
     return list(session.execute(
-        select(Attachment.id).join(ChannelIdentity, ChannelIdentity.id == Attachment.identity_id)
-        .where(_WAITING, ChannelIdentity.channel == channel, Attachment.id.not_in(besides),
-               sa.or_(Attachment.next_attempt_at.is_(None), Attachment.next_attempt_at <= now))
-        .order_by(Attachment.id).limit(AT_ONCE)).scalars())
+        select(waiting.c.id).join(ChannelIdentity, ChannelIdentity.id == waiting.c.identity_id)
+        .where(ChannelIdentity.channel == channel, waiting.c.id.not_in(besides),
+               sa.or_(waiting.c.next_attempt_at.is_(None), waiting.c.next_attempt_at <= now))
+        .order_by(waiting.c.place, waiting.c.id).limit(AT_ONCE)).scalars())
 
 
 def claim_file(session: Session, attachment_id: int, now: datetime) -> Fetch | None:
@@ -158,11 +163,12 @@ def note_file(session: Session, fetch: Fetch, file: KeptFile, now: datetime) -> 
     return bool(attachment.state == "kept")
 
 
-def note_refused(session: Session, fetch: Fetch, reason: str, now: datetime) -> None:
-    """The file is not kept, and agents read why."""
+def note_refused(session: Session, fetch: Fetch, reason: str, now: datetime) -> Attachment | None:
+    """The file is not kept, and agents read why; None where somebody else has noted what came of it."""
     attachment = _held(session, fetch)
     if attachment is not None:
         _refuse(session, attachment, reason, now)
+    return attachment
 
 
 def note_put_off(session: Session, fetch: Fetch, until: datetime) -> None:
@@ -173,7 +179,7 @@ def note_put_off(session: Session, fetch: Fetch, until: datetime) -> None:
         session.flush()
 
 
-def note_failed(session: Session, fetch: Fetch, now: datetime, *, missing: bool) -> None:
+def note_failed(session: Session, fetch: Fetch, now: datetime, *, missing: bool) -> Attachment | None:
     """The file did not come; it is tried again with growing pauses, and given up in the end.
 
     Args:
@@ -181,15 +187,19 @@ def note_failed(session: Session, fetch: Fetch, now: datetime, *, missing: bool)
         fetch: what was tried.
         now: when.
         missing: the channel says that it has no such file, which it also says of one that it cannot reach just now.
+
+    Returns:
+        The attachment where it was given up.
     """
     attachment = _held(session, fetch)
     if attachment is None:
-        return
+        return None
     if attachment.attempts >= (GONE_AFTER if missing else MOST_ATTEMPTS):
         _refuse(session, attachment, GONE if missing else FAILED, now)
-        return
+        return attachment
     attachment.next_attempt_at = now + min(FIRST_DELAY * 2 ** (attachment.attempts - 1), LONGEST_DELAY)
     session.flush()
+    return None
 
 
 def attachment_of_visitor(session: Session, identity_id: int | None, token: str) -> Attachment:
@@ -239,18 +249,21 @@ def sweep_files(session: Session, files: AttachmentFiles, now: datetime) -> int:
     return gone
 
 
-def forget_attachments(session: Session, identity_ids: Collection[int]) -> list[Path]:
-    """Delete everything these identities sent; what is left to do after the commit is to delete the files.
+def forget_attachments(session: Session, wanted: Any) -> tuple[int, list[Path]]:
+    """Delete attachments; what is left to do after the commit is to delete their files.
+
+    Args:
+        session: the unit of work.
+        wanted: the SQL condition on ``Attachment`` that holds for them.
 
     Returns:
-        The places of the files inside the attachments' folder, for ``AttachmentFiles.delete``. A file whose deletion
-        is missed is a stray, and swept at night.
+        How many went, and the places of their files inside the attachments' folder, for ``AttachmentFiles.delete``. A
+        file whose deletion is missed is a stray, and swept at night.
     """
-    mine = Attachment.identity_id.in_(list(identity_ids))
     tokens = list(session.execute(
-        select(Attachment.token).where(mine, Attachment.state != "refused")).scalars())
-    session.execute(sa.delete(Attachment).where(mine).execution_options(synchronize_session=False))
-    return [place_of(token) for token in tokens]
+        select(Attachment.token).where(wanted, Attachment.state != "refused")).scalars())
+    gone = session.execute(sa.delete(Attachment).where(wanted).execution_options(synchronize_session=False))
+    return int(gone.rowcount), [place_of(token) for token in tokens]
 
 
 def _file_of(token: str) -> tuple[Any, ...]:

@@ -23,11 +23,6 @@ REASON_LIMIT = 300
 NO_END = datetime(9999, 12, 31, tzinfo=timezone.utc)
 
 
-def is_blocked(identity: ChannelIdentity, now: datetime) -> bool:
-    """Whether a sender is blocked now; a block that is over needs nobody to end it."""
-    return identity.blocked_until is not None and identity.blocked_until > now
-
-
 def running(now: datetime) -> Any:
     """The SQL condition on ``Block`` that holds for blocks that are not over."""
     return sa.and_(Block.ended_at.is_(None), sa.or_(Block.until_at.is_(None), Block.until_at > now))
@@ -60,7 +55,7 @@ def block_sender(session: Session, conversation_id: int, agent: SupportAgent, *,
         raise InvalidMessage(**{**error.data, "field": "reason"}) from error
     if until is not None and not now < until < NO_END:
         raise InvalidMessage(field="until", reason="invalid")
-    new = [identity for identity in _senders(session, conversation_id, everywhere) if not is_blocked(identity, now)]
+    new = [each for each in _senders(session, conversation_id, everywhere) if block_of(session, each, now) is None]
     conversation = lock_conversation(session, conversation_id)  # after the senders, as a message that comes in does
     if not new:
         raise WrongState(conversation_id=conversation_id)
@@ -104,12 +99,24 @@ def end_block(session: Session, block_id: int, agent: SupportAgent, now: datetim
     return block
 
 
-def hold_blocked(session: Session, conversation: Conversation, message: Message, now: datetime) -> None:
+def block_of(session: Session, identity: ChannelIdentity, now: datetime) -> Block | None:
+    """The block that a sender is under, whose row is locked; one that is over needs nobody to end it.
+
+    It goes with the conversation that was its reason, where that is forgotten.
+    """
+    if identity.blocked_until is None or identity.blocked_until <= now:
+        return None
+    block: Block | None = session.execute(
+        select(Block).where(Block.identity_id == identity.id, running(now)).order_by(Block.id.desc()).limit(1)
+    ).scalar_one_or_none()
+    if block is None:
+        identity.blocked_until = None
+    return block
+
+
+def hold_blocked(session: Session, block: Block, conversation: Conversation, message: Message, now: datetime) -> None:
     """Keep what a blocked sender wrote, unanswered and counted; they are told so once."""
     message.held, message.handled_at = "blocked", now
-    block = session.execute(
-        select(Block).where(Block.identity_id == message.identity_id, running(now)).order_by(Block.id.desc()).limit(1)
-    ).scalar_one()
     block.held += 1
     if block.told_at is None:
         block.told_at = now

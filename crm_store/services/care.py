@@ -21,6 +21,7 @@ from crm_store.models import (
     CareCampaign,
     CareMessage,
     ChannelIdentity,
+    Consent,
     Conversation,
     Customer,
     CustomerValue,
@@ -33,9 +34,20 @@ from crm_store.models import (
 from crm_store.queries.calendar import shop_time_zone
 from crm_store.queries.customers import consents_of
 from crm_store.queries.points import points_expiring
-from crm_store.rules.care import KINDS, PURPOSES, STALE, arm_of, is_quiet, is_too_often
+from crm_store.rules.care import (
+    ANSWERS_WITHIN,
+    CAPS,
+    KINDS,
+    MID_TALK,
+    PURPOSES,
+    STALE,
+    arm_of,
+    is_quiet,
+    is_too_often,
+)
 from crm_store.rules.text import clean_text
 from crm_store.services.audit import record
+from crm_store.services.erasure import waiting_erasure
 from crm_store.services.locking import lock_conversation
 from crm_store.services.system_messages import tell_customer
 
@@ -112,7 +124,7 @@ def change_campaign(session: Session, agent: SupportAgent, kind: str, *, enabled
         raise InvalidMessage(field="b_en" if clean["b_zh"] else "b_zh", reason="empty")
     campaign: CareCampaign | None = session.execute(
         select(CareCampaign).where(CareCampaign.kind == kind).with_for_update()).scalar_one_or_none()
-    before = {} if campaign is None else {"enabled": campaign.enabled, "control_percent": campaign.control_percent}
+    before = {} if campaign is None else _settings_of(campaign)
     if campaign is None:
         campaign = CareCampaign(kind=kind)
         session.add(campaign)
@@ -121,10 +133,14 @@ def change_campaign(session: Session, agent: SupportAgent, kind: str, *, enabled
     for name, text in clean.items():
         setattr(campaign, name, text)
     record(session, actor_kind="agent", actor_id=agent.id, action="change_care", object_kind="care_campaign",
-           object_id=0, data={"kind": kind, "from": before,
-                              "to": {"enabled": enabled, "control_percent": control_percent}}, now=now)
+           object_id=0, data={"kind": kind, "from": before, "to": _settings_of(campaign)}, now=now)
     session.flush()
     return campaign
+
+
+def _settings_of(campaign: CareCampaign) -> dict[str, Any]:
+    return {name: getattr(campaign, name)
+            for name in ("enabled", "days", "control_percent", "a_zh", "a_en", "b_zh", "b_en")}
 
 
 def take_care(session: Session, now: datetime, limit: int = AT_ONCE) -> int:
@@ -148,17 +164,21 @@ def take_care(session: Session, now: datetime, limit: int = AT_ONCE) -> int:
 
 def _decide(session: Session, campaign: CareCampaign, occasion: Occasion, key: str, now: datetime) -> bool:
     purpose = PURPOSES[campaign.kind]
-    allowed = consents_of(session, occasion.customer_id).get(purpose)
-    if allowed is False or (purpose == "marketing" and not allowed):
-        return False
-    conversation_id = _where_to_write(session, occasion.customer_id)
+    conversation_id = _where_to_write(session, occasion.customer_id, now)
     if conversation_id is None:
         return False
     conversation = lock_conversation(session, conversation_id)
     customer = session.execute(
         select(Customer).where(Customer.id == occasion.customer_id).with_for_update(key_share=True)
         .execution_options(populate_existing=True)).scalar_one()
-    if conversation.customer_id != customer.id or conversation.status in ("open", "snoozed"):
+    if conversation.customer_id != customer.id or customer.erased_at is not None:
+        return False
+    if waiting_erasure(session, customer.id) is not None:  # they asked to be left in peace
+        return False
+    if conversation.status in ("open", "snoozed") or conversation.last_customer_message_at > now - MID_TALK:
+        return False
+    allowed = consents_of(session, customer.id).get(purpose)  # as it is under the lock that a decision takes too
+    if allowed is False or (purpose == "marketing" and not allowed):
         return False
     earlier = session.execute(
         select(CareMessage.kind, CareMessage.occasion, CareMessage.decided_at)
@@ -182,13 +202,16 @@ def _decide(session: Session, campaign: CareCampaign, occasion: Occasion, key: s
     return True
 
 
-def _where_to_write(session: Session, customer_id: int) -> int | None:
+def _where_to_write(session: Session, customer_id: int, now: datetime) -> int | None:
     """The conversation that the customer wrote in last, on a channel that reaches them; None where a person has it."""
     found = session.execute(
         select(Conversation.id, Conversation.status)
         .join(ChannelIdentity, ChannelIdentity.id == Conversation.identity_id)
         .where(Conversation.customer_id == customer_id, ChannelIdentity.customer_id == customer_id,
-               ChannelIdentity.unreachable_since.is_(None))
+               ChannelIdentity.unreachable_since.is_(None), Conversation.last_customer_message_at.is_not(None),
+               sa.or_(ChannelIdentity.blocked_until.is_(None), ChannelIdentity.blocked_until <= now),
+               *(sa.or_(Conversation.channel != channel, Conversation.last_customer_message_at > now - within)
+                 for channel, within in ANSWERS_WITHIN.items()))
         .order_by(Conversation.last_customer_message_at.desc(), Conversation.id.desc()).limit(1)).one_or_none()
     return None if found is None or found.status in ("open", "snoozed") else int(found.id)
 
@@ -196,6 +219,14 @@ def _where_to_write(session: Session, customer_id: int) -> int | None:
 def _undecided(kind: str, customer_id: Any, key: Any) -> Any:
     return ~sa.exists().where(CareMessage.kind == kind, CareMessage.customer_id == customer_id,
                               CareMessage.occasion == key)
+
+
+def _may_hear(kind: str, now: datetime) -> Any:
+    """SQL: the customer allows it and was not written to this week, so that nobody else is looked at every time."""
+    newest = (select(Consent.granted).where(Consent.customer_id == Customer.id, Consent.purpose == PURPOSES[kind])
+              .order_by(Consent.decided_at.desc(), Consent.id.desc()).limit(1).correlate(Customer).scalar_subquery())
+    lately = sa.exists().where(CareMessage.customer_id == Customer.id, CareMessage.decided_at > now - CAPS[0][0])
+    return sa.and_(sa.func.coalesce(newest, PURPOSES[kind] == "service"), ~lately)
 
 
 def _birthdays(session: Session, campaign: CareCampaign, now: datetime, zone: ZoneInfo) -> Iterable[tuple[Any, str]]:
@@ -209,7 +240,7 @@ def _birthdays(session: Session, campaign: CareCampaign, now: datetime, zone: Zo
             select(Customer.id, Customer.name).where(
                 sa.extract("month", Customer.birthday) == month, sa.extract("day", Customer.birthday) == day,
                 Customer.erased_at.is_(None), Customer.merged_into_id.is_(None),
-                _undecided("birthday", Customer.id, key)).order_by(Customer.id)).all()
+                _may_hear("birthday", now), _undecided("birthday", Customer.id, key)).order_by(Customer.id)).all()
         for row in rows:
             yield Occasion(row.id, row.name, now, {}), key
 
@@ -220,7 +251,8 @@ def _delivered(session: Session, campaign: CareCampaign, now: datetime, zone: Zo
         select(Customer.id, Customer.name, Order.number, Order.id.label("order_id"), Shipment.delivered_at)
         .join(Order, Order.customer_id == Customer.id).join(Shipment, Shipment.order_id == Order.id)
         .where(Shipment.delivered_at > now - STALE, Shipment.delivered_at <= now, Order.status == "delivered",
-               Customer.erased_at.is_(None), _undecided("delivered", Customer.id, key)).order_by(Shipment.id)).all()
+               Customer.erased_at.is_(None), _may_hear("delivered", now),
+               _undecided("delivered", Customer.id, key)).order_by(Shipment.id)).all()
     for row in rows:
         yield Occasion(row.id, row.name, row.delivered_at, {"order": row.number}), str(row.order_id)
 
@@ -231,7 +263,8 @@ def _points(session: Session, campaign: CareCampaign, now: datetime, zone: ZoneI
         select(Customer.id, Customer.name, Customer.language)
         .where(sa.exists().where(PointsEntry.customer_id == Customer.id, PointsEntry.points > 0,
                                  PointsEntry.expires_at > now, PointsEntry.expires_at <= now + within),
-               Customer.erased_at.is_(None), Customer.merged_into_id.is_(None)).order_by(Customer.id)).all()
+               _may_hear("points_expiring", now), Customer.erased_at.is_(None), Customer.merged_into_id.is_(None))
+        .order_by(Customer.id)).all()
     for row in rows:
         for day, points in points_expiring(session, row.id, now, within)[:1]:
             told = f"{day.month}月{day.day}日" if row.language == "zh" else f"{day.day} {day:%B}"
@@ -247,6 +280,7 @@ def _away(session: Session, campaign: CareCampaign, now: datetime, zone: ZoneInf
         .join(CustomerValue, CustomerValue.customer_id == Customer.id)
         .where(CustomerValue.stage.in_(AWAY), CustomerValue.last_on <= today - timedelta(days=campaign.days),
                Customer.erased_at.is_(None), Customer.merged_into_id.is_(None),
+               _may_hear("win_back", now),
                _undecided("win_back", Customer.id, sa.cast(CustomerValue.last_on, sa.String)))
         .order_by(Customer.id)).all()
     for row in rows:  # once for each time they stayed away
@@ -259,7 +293,7 @@ def _settled(session: Session, campaign: CareCampaign, now: datetime, zone: Zone
         select(Customer.id, Customer.name, Ticket.number, Ticket.resolved_at)
         .join(Ticket, Ticket.customer_id == Customer.id)
         .where(Ticket.kind == "complaint", Ticket.status == "resolved", Ticket.resolved_at <= due,
-               Ticket.resolved_at > due - STALE, Customer.erased_at.is_(None),
+               Ticket.resolved_at > due - STALE, Customer.erased_at.is_(None), _may_hear("follow_up", now),
                _undecided("follow_up", Customer.id, Ticket.number)).order_by(Ticket.id)).all()
     for row in rows:
         yield Occasion(row.id, row.name, row.resolved_at, {"ticket": row.number}), row.number

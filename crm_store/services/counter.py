@@ -59,7 +59,8 @@ def make_good(session: Session, *, conversation_id: int, ticket_id: int, agent: 
     """
     conversation = _owned(session, conversation_id, agent, now)
     ticket = session.get(Ticket, ticket_id)
-    if ticket is None or ticket.conversation_id != conversation_id or ticket.customer_id is None:
+    if (ticket is None or ticket.conversation_id != conversation_id or ticket.customer_id is None
+            or ticket.customer_id != conversation.customer_id):
         raise NotFound(ticket_id=ticket_id)
     key = f"{agent.id}:{idempotency_key}"
     again = entry_of(session, f"grant:{ticket.customer_id}:ticket:{ticket.id}:{key}")

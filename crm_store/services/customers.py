@@ -25,7 +25,10 @@ from crm_store.errors import NotFound, TooManyAttempts
 from crm_store.models import ChannelIdentity, Conversation, Customer, LinkCode, SupportAgent, Ticket
 from crm_store.rules.personal_data import digits_in
 from crm_store.services.audit import record
+from crm_store.services.locking import lock_conversation
 from crm_store.services.shop_events import Event, tell_shop
+from crm_store.services.system_messages import tell_customer
+from crm_store.wording import say
 
 CODE_DIGITS = 6
 CODE_LIFETIME = timedelta(minutes=10)
@@ -147,10 +150,14 @@ def link_identity(session: Session, identity: ChannelIdentity, customer: Custome
     Raises:
         NotFound: the customer was erased meanwhile.
     """
-    erased_at = session.execute(
-        select(Customer.erased_at).where(Customer.id == customer.id)
-        .with_for_update(read=True, key_share=True)).scalar_one()
-    if erased_at is not None:
+    while True:  # merged meanwhile, they are the record that it was merged into
+        customer = session.execute(
+            select(Customer).where(Customer.id == customer.id).with_for_update(read=True, key_share=True)
+            .execution_options(populate_existing=True)).scalar_one()
+        if customer.merged_into_id is None:
+            break
+        customer = person_of(session, customer)
+    if customer.erased_at is not None:
         raise NotFound(customer_id=customer.id)
     theirs = sa.or_(Conversation.customer_id.is_(None), Conversation.status != "resolved")
     conversations = session.execute(
@@ -204,6 +211,32 @@ def unlink_identity(session: Session, identity_id: int, now: datetime, agent: Su
     return True
 
 
+def unlink_with_notice(session: Session, *, conversation_id: int, language: str, now: datetime) -> bool:
+    """Unlink the channel of a conversation at its customer's wish; they are told while it is still theirs.
+
+    Args:
+        session: the unit of work.
+        conversation_id: where they said so.
+        language: to tell them in.
+        now: when.
+
+    Returns:
+        Whether it was linked; again, it tells and changes nothing.
+
+    Raises:
+        NotFound: there is no such conversation, or it was erased.
+    """
+    identity_id = session.execute(
+        select(Conversation.identity_id).where(Conversation.id == conversation_id)).scalar_one_or_none()
+    if identity_id is None:
+        raise NotFound(conversation_id=conversation_id)
+    if _lock_identity(session, identity_id).customer_id is None:
+        return False
+    tell_customer(session, lock_conversation(session, conversation_id), say("unlinked_at_wish", language), now)
+    session.flush()
+    return unlink_identity(session, identity_id, now)
+
+
 def _lock_identity(session: Session, identity_id: int) -> ChannelIdentity:
     identity: ChannelIdentity | None = session.execute(
         select(ChannelIdentity).where(ChannelIdentity.id == identity_id)
@@ -230,6 +263,16 @@ def person_of(session: Session, customer: Customer) -> Customer:
     while customer.merged_into_id is not None:
         customer = session.get(Customer, customer.merged_into_id, populate_existing=True)
     return customer
+
+
+def records_of(session: Session, customer_id: int) -> list[int]:
+    """A customer and every record that was merged into theirs, also over others."""
+    found, latest = {customer_id}, {customer_id}
+    while latest:
+        latest = set(session.execute(
+            select(Customer.id).where(Customer.merged_into_id.in_(latest))).scalars()) - found
+        found |= latest
+    return sorted(found)
 
 
 def _hash(code: str, salt: bytes | None = None) -> str:

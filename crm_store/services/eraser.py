@@ -20,12 +20,13 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
+from crm_store.attachment_files import FOLDER, AttachmentFiles
 from crm_store.database import Store
 from crm_store.errors import NotFound, WrongState
 from crm_store.models import ChannelIdentity, Customer, Erasure, Tombstone
 from crm_store.services import erasure as erasures
 from crm_store.services.erasure import hash_of
-from crm_store.services.retention import keep_periods
+from crm_store.services.retention import UPLOADS, UPLOADS_KEPT, forget_uploads, keep_periods
 
 TOMBSTONES = "tombstones.jsonl"
 OUTBOX = "outbox.log"
@@ -57,6 +58,7 @@ class Eraser:
 
     def look(self, now: datetime) -> list[int]:
         """Carry out every erasure that is due, and finish those that were begun; which came to their end."""
+        forget_uploads(self.folder / UPLOADS, now - UPLOADS_KEPT)
         with self.store.read() as session:
             due, begun = erasures.erasures_due(session, now), erasures.erasures_unproven(session, now)
         done = [each for each in due if self.erase(each, now) is not None]
@@ -96,9 +98,9 @@ class Eraser:
         """
         with self.store.read() as session:
             names = list(session.execute(select(Erasure.files).where(Erasure.id == erasure_id)).scalar_one())
-        for name in names:
-            self._inside(name).unlink(missing_ok=True)
-        files = {"attachments": len(names), OUTBOX: self._clean_outbox(words), "training_data": self.rewrite()}
+        AttachmentFiles(self.folder / FOLDER).delete(Path(name) for name in names)
+        files = {"attachments": len(names), OUTBOX: self._clean_outbox(words), "training_data": self.rewrite(),
+                 "uploads": forget_uploads(self.folder / UPLOADS, now)}  # anybody may stand in them
         with self.store.read() as session:
             searched = erasures.search_again(session, words) if words is not None else None
         with self.store.write() as session:
@@ -173,12 +175,6 @@ class Eraser:
         """Whom it is about is gone already."""
         with contextlib.suppress(WrongState), self.store.write() as session:
             erasures.cancel_erasure(session, erasure_id, now=now)
-
-    def _inside(self, name: str) -> Path:
-        path = (self.folder / name).resolve()
-        if not path.is_relative_to(self.folder.resolve()):
-            raise ValueError("a file outside of the data folder is never deleted")
-        return path
 
     def _lay_tombstones(self, stones: Sequence[Tombstone]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

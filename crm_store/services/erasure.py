@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -44,6 +45,8 @@ from crm_store.models import (
 from crm_store.queries.points import lots_of
 from crm_store.rules.points import Take
 from crm_store.services import audit
+from crm_store.services.attachments import forget_attachments
+from crm_store.services.customers import records_of
 from crm_store.services.ledger import add_taking
 from crm_store.services.search_index import forget_words
 from crm_store.services.sla import cancel, clocks_of
@@ -91,9 +94,9 @@ class Forgotten:
 
     deleted: dict[str, int] = field(default_factory=dict)
     emptied: dict[str, int] = field(default_factory=dict)
-    files: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
-    identifiers: list[str] = field(default_factory=list)
+    open_ids: list[str] = field(default_factory=list)
 
 
 def ask_erasure(session: Session, customer_id: int, *, asked_by: str, now: datetime, agent: SupportAgent | None = None,
@@ -191,7 +194,7 @@ def carry_out(session: Session, erasure_id: int, *, key: bytes, now: datetime) -
         session.execute(sa.text("PRAGMA secure_delete = ON"))
     bury(session, person, key, now)
     forgotten = forget(session, person, now)
-    erasure.state, erasure.erased_at, erasure.files = "erased", now, forgotten.files
+    erasure.state, erasure.erased_at, erasure.files = "erased", now, [place.as_posix() for place in forgotten.files]
     erasure.report = {
         "schema": "warmline.erasure/1", "erasure": erasure.id, "asked_by": erasure.asked_by,
         "asked_at": erasure.asked_at.isoformat(), "agent": erasure.agent_id, "erased_at": now.isoformat(),
@@ -297,7 +300,7 @@ def bury(session: Session, person: Person, key: bytes, now: datetime) -> list[To
 def forget(session: Session, person: Person, now: datetime) -> Forgotten:
     """Take everything that says who it was out of the store; the person is locked."""
     words = _words_of(session, person)
-    done = Forgotten(words=needles(words), identifiers=[str(each.external_id) for each in person.identities])
+    done = Forgotten(words=needles(words), open_ids=_open_ids_of(person))
     empty_conversations(session, person, now, done)
     _forget_rows(session, {
         "customers": [each.id for each in person.records],
@@ -305,6 +308,7 @@ def forget(session: Session, person: Person, now: datetime) -> Forgotten:
     for identity in person.identities:
         identity.external_id, identity.customer_id = f"{GONE}:{secrets.token_hex(16)}", None
         identity.linked_at = identity.language = identity.unreachable_since = None
+        identity.blocked_until = identity.slowed_at = None
     done.emptied["channel_identities"] = len(person.identities)
     for record in person.records:
         _empty_books(session, record, done, now)
@@ -321,9 +325,9 @@ def empty_conversations(session: Session, person: Person, now: datetime, done: F
     talks = person.talks
     if not talks:
         return
-    done.files += [f"attachments/{token[:2]}/{token}" for token in session.execute(
-        select(Attachment.token).join(Message, Message.id == Attachment.message_id)
-        .where(Message.conversation_id.in_(talks))).scalars()]
+    said = select(Message.id).where(Message.conversation_id.in_(talks))
+    done.deleted["attachments"], places = forget_attachments(session, Attachment.message_id.in_(said))
+    done.files += places
     done.deleted["message_words"] = forget_words(session, talks)
     done.deleted["dialogue_trackers"] = _changed(session, sa.delete(DialogueTracker).where(
         DialogueTracker.sender_id.in_([str(talk) for talk in talks])))
@@ -409,18 +413,24 @@ def _empty_books(session: Session, customer: Customer, done: Forgotten, now: dat
 def _empty_customer(customer: Customer, now: datetime) -> None:
     customer.number, customer.name, customer.language = f"X{secrets.token_hex(8)}", "", "zh"
     customer.phone = customer.email = customer.city = customer.address = None
+    customer.birthday = customer.tone = customer.merged_into_id = None
     customer.erased_at = now
 
 
 def _words_of(session: Session, person: Person) -> list[str]:
     """What identifies the person wherever it stands. Their name is others' name too, and so is not among it."""
-    words = [str(each.external_id) for each in person.identities]
+    words = [*(str(each.external_id) for each in person.identities), *_open_ids_of(person)]
     for customer in person.records:
         words += [customer.number, customer.phone, customer.email, customer.address]
         for order in session.execute(select(Order).where(Order.customer_id == customer.id)).scalars():
             words += [order.phone, order.address, *(parcel.tracking_number for parcel in order.shipments)]
         words += session.execute(select(Redemption.code).where(Redemption.customer_id == customer.id)).scalars()
     return [word for word in dict.fromkeys(words) if word]
+
+
+def _open_ids_of(person: Person) -> list[str]:
+    """What WeChat calls them: of an id on the channel what stands after the account's."""
+    return [str(each.external_id).rpartition(":")[2] for each in person.identities if each.channel == "wechat"]
 
 
 def _strike_out(session: Session, person: Person, done: Forgotten) -> None:
@@ -439,7 +449,7 @@ def _strike_out(session: Session, person: Person, done: Forgotten) -> None:
             entry.data, struck = told, struck + 1
     done.emptied["audit_log"] = struck
     done.deleted["wechat_posts"] = _changed(session, sa.delete(WechatPost).where(
-        _holds_one(WechatPost.post_key, [str(each) for each in done.identifiers])))
+        sa.or_(sa.false(), *(WechatPost.post_key.startswith(f"{each}:", autoescape=True) for each in done.open_ids))))
     done.deleted["saved_searches"] = _changed(session, sa.delete(SavedSearch).where(
         sa.or_(_holds_one(SavedSearch.query, done.words), _holds_one(SavedSearch.name, done.words))))
 
@@ -460,7 +470,7 @@ def _struck(value: Any, words: Sequence[str], name: str = "") -> Any:
 
 def _ids_of(session: Session, customer_id: int | None, identity_id: int | None) -> tuple[list[int], ...]:
     """The ids of the identities, the conversations and the records of a person."""
-    records = _records_of(session, customer_id) if customer_id is not None else []
+    records = records_of(session, customer_id) if customer_id is not None else []
     if customer_id is not None:
         mine = ChannelIdentity.customer_id.in_(records)
     else:
@@ -470,16 +480,6 @@ def _ids_of(session: Session, customer_id: int | None, identity_id: int | None) 
     theirs = guests if customer_id is None else sa.or_(Conversation.customer_id.in_(records), guests)
     talks = session.execute(select(Conversation.id).where(theirs).order_by(Conversation.id)).scalars()
     return identities, list(talks), records
-
-
-def _records_of(session: Session, customer_id: int) -> list[int]:
-    """A customer and every record that was merged into theirs, also over others."""
-    found, latest = {customer_id}, {customer_id}
-    while latest:
-        latest = set(session.execute(
-            select(Customer.id).where(Customer.merged_into_id.in_(latest))).scalars()) - found
-        found |= latest
-    return sorted(found)
 
 
 def _locked(session: Session, model: Any, ids: Sequence[int]) -> list[Any]:

@@ -21,7 +21,7 @@ from crm_store.services.exchange_rows import (
 from crm_store.services.knowledge import questions_of, save_article
 from crm_store.services.shop_events import Event, tell_shop
 
-CUSTOMER_COLUMNS = ("name", "language", "phone", "email", "city", "address", "created_at")
+CUSTOMER_COLUMNS = ("name", "language", "phone", "email", "city", "address", "birthday", "created_at")
 PRODUCT_COLUMNS = ("name_zh", "name_en", "price_fen", "category", "aliases")
 ARTICLE_COLUMNS = ("intent", "title_zh", "title_en", "body_zh", "body_en", "published")
 
@@ -51,7 +51,8 @@ def store_customers(batch: Batch) -> None:
         return values
 
     decided = decide(batch, "customers", batch.left(rows), stored, values_of, ("name",), {
-        "language": "zh", "phone": None, "email": None, "city": None, "address": None, "erased_at": None})
+        "language": "zh", "phone": None, "email": None, "city": None, "address": None, "birthday": None,
+        "erased_at": None})
     if not batch.write:
         return
     insert_all(session, Customer, [{"number": row.key, **values} for row, values in decided.new])

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import select
 
-from crm_store.models import Order, OrderItem, PointsEntry, Product, Shipment
+from crm_store.models import Customer, Order, OrderItem, PointsEntry, Product, Shipment
 from crm_store.rules.exchange_columns import UNPAID_STATUSES
 from crm_store.rules.exchange_files import Row
 from crm_store.services.exchange_rows import (
@@ -65,6 +65,11 @@ def store_orders(batch: Batch) -> None:
             values["parcels"] = _parcels(row, known)
         return values
 
+    erased = set(session.execute(select(Customer.id).where(
+        Customer.id.in_({each["customer_id"] for each in stored.values()}), Customer.erased_at.is_not(None))).scalars())
+    for row in batch.left(rows):  # a row that names nobody would write phone and address back
+        if row.key in stored and stored[row.key]["customer_id"] in erased:
+            batch.refuse(row, "number", "erased")
     for row in batch.left(rows):
         _check(batch, row, stored.get(row.key), customers, products, parcels, earned)
     decided = decide(batch, "orders", batch.left(rows), stored, values_of, NEEDED, {

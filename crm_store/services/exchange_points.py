@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,36 +14,53 @@ from crm_store.models import Customer, PointsEntry
 from crm_store.queries.points import lots_of, points_balance
 from crm_store.rules.exchange_files import Row
 from crm_store.rules.points import expiry_of, take_oldest
-from crm_store.services.exchange_rows import Batch, customers_by_number, found_by
+from crm_store.services.exchange_rows import Batch, Values, customers_by_number, found_by
 from crm_store.services.ledger import add_lot, add_taking, write_off_lapsed
 from crm_store.services.settling import in_debt
 from crm_store.services.shop_events import Event, tell_shop
 
 IMPORTED = "import:points:"  # before the shop's key, so that no file can pose as an order or a redemption
+KEY_LENGTH = 200  # of the column
 
 
 def store_points(batch: Batch) -> None:
     """Add entries that are new. One that is known changes nothing, and is never changed."""
     customers = customers_by_number(batch, batch.rows, "customer_number")
-    known = found_by(batch.session, PointsEntry, PointsEntry.idempotency_key,
-                     [form for row in batch.rows for form in (IMPORTED + row.key, row.key)])
+    known = found_by(batch.session, PointsEntry, PointsEntry.idempotency_key, [
+        form for row in batch.left(batch.rows) for form in (_key_of(row, customers), row.key)])
     fresh: dict[int, list[Row]] = defaultdict(list)
     for row in batch.left(batch.rows):
-        customer_id = customers[row.values["customer_number"]]["id"]
-        entry = known.get(IMPORTED + row.key) or known.get(row.key)
+        customer = customers[row.values["customer_number"]]
+        customer_id = customer["id"]
+        entry = known.get(_key_of(row, customers)) or known.get(row.key)
         if entry is not None:
-            if (entry["customer_id"], entry["points"]) == (customer_id, row.values["points"]):
+            theirs = entry["customer_id"] in (customer_id, customer["record_id"])
+            if theirs and entry["points"] == row.values["points"]:
                 batch.outcomes[row.line] = "unchanged"
             else:
                 batch.refuse(row, "key", "key_reused")
         elif (row.values.get("at") or batch.now) > batch.now:
             batch.refuse(row, "at", "in_the_future")
         else:
-            fresh[customer_id].append(row)
+            fresh[customer_id].append(replace(row, key=_key_of(row, customers)))
     if batch.write:
         _write(batch, fresh)
     else:
         _look(batch, fresh)
+
+
+def own_key(stored: str, number: str, record_id: int) -> str:
+    """The shop's own key of an entry."""
+    if not stored.startswith(IMPORTED):
+        return stored
+    return stored.removeprefix(IMPORTED).replace(f"<{record_id}>", number)
+
+
+def _key_of(row: Row, customers: Mapping[str, Values]) -> str:
+    """What the ledger keeps of the shop's key. It is never changed, so the customer's number must not stand in it."""
+    number = row.values["customer_number"]
+    hidden = IMPORTED + row.key.replace(number, f"<{customers[number]['record_id']}>")
+    return hidden if len(hidden) <= KEY_LENGTH else IMPORTED + row.key
 
 
 def _look(batch: Batch, fresh: dict[int, list[Row]]) -> None:
@@ -105,7 +124,7 @@ def _add_one(batch: Batch, customer_id: int, row: Row) -> None:
 
 def _entry(row: Row, now: datetime) -> dict[str, Any]:
     at = row.values.get("at") or now
-    return {"points": row.values["points"], "idempotency_key": IMPORTED + row.key, "reason": row.values.get("reason"),
+    return {"points": row.values["points"], "idempotency_key": row.key, "reason": row.values.get("reason"),
             "created_at": at, "expires_at": row.values.get("expires_at") or expiry_of(at)}
 
 

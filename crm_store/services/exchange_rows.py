@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -94,10 +95,11 @@ def decide(batch: Batch, kind: str, rows: Sequence[Row], stored: Mapping[str, Va
         defaults: the other columns of a new row.
     """
     versions = found_by(batch.session, RowVersion, RowVersion.key,
-                        [version_key(row.key) for row in rows if "updated_at" in row.values], RowVersion.kind == kind)
+                        [version_key(row.key, batch.key) for row in rows if "updated_at" in row.values],
+                        RowVersion.kind == kind)
     decided, newest = Decided([], []), {}
     for row in rows:
-        known, version = stored.get(row.key), versions.get(version_key(row.key))
+        known, version = stored.get(row.key), versions.get(version_key(row.key, batch.key))
         given = row.values.get("updated_at")
         if known is not None and version is not None and given is not None and given < version["updated_at"]:
             batch.outcomes[row.line] = "older"
@@ -116,15 +118,15 @@ def decide(batch: Batch, kind: str, rows: Sequence[Row], stored: Mapping[str, Va
             if differs:
                 decided.changed.append((row, {**known, **differs}, differs))
         if given is not None and (version is None or version["updated_at"] != given):
-            newest[version_key(row.key)] = given
+            newest[version_key(row.key, batch.key)] = given
     if batch.write:
         _note_versions(batch.session, kind, newest)
     return decided
 
 
-def version_key(key: str) -> str:
-    """What the version of a row is kept under."""
-    return hashlib.sha256(key.encode()).hexdigest()
+def version_key(name: str, key: bytes) -> str:
+    """What the version of a row is kept under. It stays when a customer is erased, so their number must not show."""
+    return hmac.new(key, f"version:{name}".encode(), hashlib.sha256).hexdigest()
 
 
 def insert_all(session: Session, model: Any, rows: Sequence[Values]) -> None:
@@ -144,9 +146,13 @@ def update_all(session: Session, model: Any, rows: Sequence[Values], columns: Se
 
 
 def customers_by_number(batch: Batch, rows: Sequence[Row], column: str) -> dict[str, Values]:
-    """The customers that rows name; a row that names none, or one whose data was erased, is refused."""
+    """The customers that rows name; a row that names none, or one whose data was erased, is refused.
+
+    Where rows are written the customers are locked, so that nobody erases or merges them meanwhile. ``id`` is the
+    person's, ``record_id`` that of the record with the number, where it was merged into the person's.
+    """
     numbers = [row.values[column] for row in rows if row.values.get(column)]
-    found = found_by(batch.session, Customer, Customer.number, numbers)
+    found = found_by(batch.session, Customer, Customer.number, numbers, lock=batch.write)
     gone = erased_among(batch.session, numbers, batch.key)
     for row in rows:
         wanted = row.values.get(column)
@@ -154,6 +160,7 @@ def customers_by_number(batch: Batch, rows: Sequence[Row], column: str) -> dict[
             batch.refuse(row, column, "erased")
         elif wanted and wanted not in found:
             batch.refuse(row, column, "unknown_customer")
+    found = {number: {**values, "record_id": values["id"]} for number, values in found.items()}
     merged = {number for number, values in found.items() if values["merged_into_id"] is not None}
     for each in batch.session.execute(select(Customer).where(Customer.number.in_(merged))).scalars() if merged else ():
         found[each.number] = {**found[each.number], "id": person_of(batch.session, each).id}

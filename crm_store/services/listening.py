@@ -87,9 +87,9 @@ def answer_feedback(session: Session, agent: SupportAgent, feedback_ids: Collect
         found.status, found.answer, found.answered_by_id, found.answered_at = status, answer or None, agent.id, now
         record(session, actor_kind="agent", actor_id=agent.id, action="answer_feedback", object_kind="feedback",
                object_id=found.id, data={"status": status}, now=now)
-        if status != "new":
+        conversation = session.get(Conversation, found.conversation_id)
+        if status != "new" and found.customer_id in (None, conversation.identity.customer_id):  # else somebody else's
             told += 1
-            conversation = lock_conversation(session, found.conversation_id)
             words = say(f"feedback_{status}", conversation.language, said=excerpt(found.text, QUOTED))
             tell_customer(session, conversation, f"{words}\n{answer}".strip(), now)
     session.flush()
@@ -157,12 +157,16 @@ def take_recommendation(session: Session, conversation: Conversation, message: M
 
 
 def _locked(session: Session, agent: SupportAgent, feedback_ids: Collection[int]) -> list[Feedback]:
-    """The suggestions, locked in the order of their ids."""
+    """The suggestions, locked in the order of their ids; their conversations before them, as whoever erases does."""
     if not agent.is_at_least(MAY_ANSWER):
         raise NotAllowed(role=agent.role)
     wanted = sorted(set(feedback_ids))
     if len(wanted) > AT_ONCE:
         raise InvalidMessage(field="feedback", reason="too_many")
+    for conversation_id in session.execute(
+            select(Feedback.conversation_id).where(Feedback.id.in_(wanted)).distinct()
+            .order_by(Feedback.conversation_id)).scalars().all():
+        lock_conversation(session, conversation_id)
     found = list(session.execute(
         select(Feedback).where(Feedback.id.in_(wanted)).order_by(Feedback.id).with_for_update()
         .execution_options(populate_existing=True)).scalars())

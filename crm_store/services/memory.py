@@ -5,7 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from crm_store.errors import InvalidMessage, NotFound
 from crm_store.models import Conversation, Customer, Fact, Message, SupportAgent
@@ -13,9 +13,11 @@ from crm_store.queries.customers import consents_of
 from crm_store.rules.memory import FACT_KINDS, FACT_LENGTH, TONES, is_about
 from crm_store.rules.text import clean_text
 from crm_store.services.audit import record
+from crm_store.services.customers import records_of
 from crm_store.services.ledger import lock_customer
 
 MOST_FACTS = 30
+NAME = "name"
 
 
 def may_remember(session: Session, customer_id: int) -> bool:
@@ -54,6 +56,8 @@ def keep_fact(session: Session, *, customer_id: int, kind: str, what: str, messa
     known = next((fact for fact in facts if (fact.kind, fact.what) == (kind, what)), None)
     if known is not None:
         return known
+    if kind == NAME:  # one goes by one name
+        _delete(session, customer_id, [fact.id for fact in facts if fact.kind == NAME], "customer", customer_id, now)
     if len(facts) >= MOST_FACTS or not may_remember(session, customer_id):
         return None
     fact = Fact(customer_id=customer_id, kind=kind, what=what, conversation_id=said_in.id, message_id=message.id,
@@ -68,6 +72,14 @@ def keep_fact(session: Session, *, customer_id: int, kind: str, what: str, messa
 def facts_of(session: Session, customer_id: int) -> list[Fact]:
     """What is remembered of a customer, the oldest first."""
     return list(session.execute(select(Fact).where(Fact.customer_id == customer_id).order_by(Fact.id)).scalars())
+
+
+def goes_by(session: Session, customer: Customer) -> str:
+    """What a customer wants to be called; their name where they never said."""
+    said = session.execute(
+        select(Fact.what).where(Fact.customer_id == customer.id, Fact.kind == NAME)
+        .order_by(Fact.id.desc()).limit(1)).scalar_one_or_none()
+    return str(said or customer.name)
 
 
 def forget_facts(session: Session, *, customer_id: int, which: str, what: str = "", now: datetime) -> list[str]:
@@ -119,7 +131,11 @@ def _delete(session: Session, customer_id: int, fact_ids: list[int], actor_kind:
             now: datetime) -> None:
     if not fact_ids:
         return
-    session.execute(sa.delete(Fact).where(Fact.id.in_(fact_ids)).execution_options(synchronize_session="fetch"))
+    named = aliased(Fact)
+    everywhere = session.execute(  # a record that was merged into theirs may hold the same
+        select(Fact.id).where(Fact.customer_id.in_(records_of(session, customer_id)), sa.exists().where(
+            named.id.in_(fact_ids), named.kind == Fact.kind, named.what == Fact.what))).scalars().all()
+    session.execute(sa.delete(Fact).where(Fact.id.in_(everywhere)).execution_options(synchronize_session="fetch"))
     record(session, actor_kind=actor_kind, actor_id=actor_id, action="forget_fact", object_kind="customer",
            object_id=customer_id, data={"facts": fact_ids}, now=now)
     session.flush()

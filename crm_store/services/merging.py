@@ -1,31 +1,33 @@
 """Puts two records of one person together, and takes them apart again.
 
 What the second record has goes over to the first: channel identities, conversations, tickets, orders, consents,
-suggestions, rewards' codes. The ledger is append-only, so points go over by an entry on either side, each lot with its
-expiry and origin; what a return still has to take back goes over as well. The second record stays, empty, pointing at
-the first, so that its number and phone still lead to the person.
+suggestions, rewards' codes, what is remembered of them and what they were written. The ledger is append-only, so points
+go over by an entry on either side, each lot with its expiry and origin; what a return still has to take back goes over
+as well. The second record stays, empty, pointing at the first, so that its number and phone still lead to the person.
 
 Taking them apart gives back what went over and still is with the first record, and of the points what was not spent.
 What happened since stays where it happened: see docs/adr/0026.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from crm_store.errors import NotAllowed, NotFound, WrongState
 from crm_store.models import (
+    CareMessage,
     ChannelIdentity,
     Consent,
     Conversation,
     Customer,
     Erasure,
+    Fact,
     Feedback,
     Merge,
     Order,
@@ -43,7 +45,8 @@ from crm_store.services.tiers import raise_tier, take_higher_tier
 
 MAY_MERGE = "manager"
 MOVED: Mapping[str, Any] = {model.__tablename__: model for model in (
-    ChannelIdentity, Conversation, Ticket, Order, Consent, Feedback, Recommendation, Redemption)}
+    ChannelIdentity, Conversation, Ticket, Order, Consent, Feedback, Recommendation, Redemption, Fact, CareMessage)}
+ONCE: Mapping[str, tuple[str, ...]] = {"facts": ("kind", "what"), "care_messages": ("kind", "occasion")}
 COMPARED = ("name", "phone", "email", "city", "address", "language", "tier_code")
 
 
@@ -105,9 +108,7 @@ def merge_customers(session: Session, agent: SupportAgent, *, kept_id: int, gone
     _check(agent, kept_id, gone_id)
     customers = _lock(session, kept_id, gone_id)
     kept, gone = (_living(customers.get(each), each) for each in (kept_id, gone_id))
-    if session.execute(select(Erasure.id).where(
-            Erasure.customer_id.in_((kept_id, gone_id)), Erasure.state == "asked").limit(1)).first() is not None:
-        raise WrongState(customer_id=kept_id, state="erasure")
+    _refuse_before_erasure(session, kept_id, gone_id)
     merge = Merge(kept_id=kept_id, gone_id=gone_id, agent_id=agent.id, merged_at=now,
                   moved={name: _ids(session, model, gone_id) for name, model in MOVED.items()})
     session.add(merge)
@@ -130,7 +131,8 @@ def undo_merge(session: Session, agent: SupportAgent, merge_id: int, now: dateti
     Raises:
         NotAllowed: the agent is no manager.
         NotFound: there is no such merge, or one of its records was erased meanwhile.
-        WrongState: the record that was kept has been merged away itself: undo that first.
+        WrongState: the record that was kept has been merged away itself: undo that first; or it is about to be erased,
+            with all that is the person's.
     """
     if not agent.is_at_least(MAY_MERGE):
         raise NotAllowed(role=agent.role)
@@ -146,6 +148,7 @@ def undo_merge(session: Session, agent: SupportAgent, merge_id: int, now: dateti
         raise NotFound(merge_id=merge_id)
     if kept.merged_into_id is not None:
         raise WrongState(merge_id=merge_id, state="merged")
+    _refuse_before_erasure(session, kept.id, gone.id)
     gone.merged_into_id = None
     merge.undone_at, merge.undone_by_id = now, agent.id
     session.flush()
@@ -162,6 +165,12 @@ def _check(agent: SupportAgent, kept_id: int, gone_id: int) -> None:
         raise NotAllowed(role=agent.role)
     if kept_id == gone_id:
         raise WrongState(customer_id=kept_id, state="same")
+
+
+def _refuse_before_erasure(session: Session, *customer_ids: int) -> None:
+    if session.execute(select(Erasure.id).where(
+            Erasure.customer_id.in_(customer_ids), Erasure.state == "asked").limit(1)).first() is not None:
+        raise WrongState(customer_id=customer_ids[0], state="erasure")
 
 
 def _living(customer: Customer | None, customer_id: int) -> Customer:
@@ -192,9 +201,18 @@ def _move(session: Session, moved: Mapping[str, list[int]], whose: int, to: int)
         model = MOVED[name]
         for start in range(0, len(ids), 500):
             session.execute(
-                sa.update(model).where(model.id.in_(ids[start:start + 500]), model.customer_id == whose)
+                sa.update(model).where(model.id.in_(ids[start:start + 500]), model.customer_id == whose,
+                                       *_not_there(name, model, to))
                 .values(customer_id=to).execution_options(synchronize_session=False))
     session.expire_all()
+
+
+def _not_there(name: str, model: Any, customer_id: int) -> Iterator[Any]:
+    """What says the same of the other record already stays where it is: it is told once of a customer."""
+    if name in ONCE:
+        theirs = aliased(model)
+        yield ~sa.exists().where(theirs.customer_id == customer_id, *(
+            getattr(theirs, column) == getattr(model, column) for column in ONCE[name]))
 
 
 def _move_points(session: Session, merge_id: int, gone_id: int, kept_id: int, now: datetime) -> None:
@@ -213,10 +231,12 @@ def _move_points(session: Session, merge_id: int, gone_id: int, kept_id: int, no
 def _move_points_back(session: Session, merge: Merge, now: datetime) -> None:
     write_off_lapsed(session, [merge.gone_id, merge.kept_id], now)
     left = {lot.key: lot.left for lot in lots_of(session, merge.kept_id)}
-    came = session.execute(
+    earned_in = select(PointsEntry.origin_id).where(
+        PointsEntry.customer_id == merge.kept_id, PointsEntry.kind == "move", PointsEntry.points > 0,
+        PointsEntry.idempotency_key.like(f"merge:{merge.id}:%"))
+    came = session.execute(  # also what has gone on to a third record and come back from there
         select(PointsEntry.id).where(PointsEntry.customer_id == merge.kept_id, PointsEntry.kind == "move",
-                                     PointsEntry.points > 0,
-                                     PointsEntry.idempotency_key.like(f"merge:{merge.id}:%"))
+                                     PointsEntry.points > 0, PointsEntry.origin_id.in_(earned_in))
         .order_by(PointsEntry.id)).scalars()
     for lot_id in came:
         if left.get(lot_id):

@@ -18,7 +18,7 @@ from crm_store.models.customers import CHANNELS, LANGUAGES
 from crm_store.rules.flood import A_MINUTE
 from crm_store.rules.text import clean_identifier, clean_text, language_of
 from crm_store.services import floods, listening, ratings, sla
-from crm_store.services.blocks import hold_blocked, is_blocked
+from crm_store.services.blocks import block_of, hold_blocked
 from crm_store.services.handoff import OWNED_BY_HUMANS, REOPEN_WITHIN
 from crm_store.services.shop_events import Event, tell_shop
 
@@ -34,7 +34,7 @@ _SENDER = (
 _STORED = select(Message).where(Message.identity_id == bindparam("identity_id"),
                                 Message.channel_message_id == bindparam("channel_message_id"))
 _NEWEST_CONVERSATION = (
-    select(Conversation).where(Conversation.identity_id == bindparam("identity_id"))
+    select(Conversation).where(Conversation.identity_id == bindparam("identity_id"), Conversation.erased_at.is_(None))
     .order_by(Conversation.id.desc()).limit(1)
     .with_for_update(key_share=True).execution_options(populate_existing=True)
 )
@@ -82,10 +82,11 @@ def receive_message(
 ) -> Received:
     """Store a customer's message in their current conversation; the bot or a human answers later.
 
-    The current conversation is the newest; one that was resolved more than 72 hours ago is left alone and a new one
-    begins, one resolved later is reopened with the bot and keeps its agent. The same ``channel_message_id`` again
-    changes nothing. A rating by button is recorded at once and needs no turn of the bot. What a blocked sender writes
-    is only kept; what comes too fast is held back and read together, see :mod:`crm_store.rules.flood`.
+    The current conversation is the newest that was not forgotten; one that was resolved more than 72 hours ago is left
+    alone and a new one begins, one resolved later is reopened with the bot and keeps its agent. The same
+    ``channel_message_id`` again changes nothing. A rating by button is recorded at once and needs no turn of the bot.
+    What a blocked sender writes is only kept; what comes too fast is held back and read together, see
+    :mod:`crm_store.rules.flood`.
 
     Args:
         session: the unit of work.
@@ -116,10 +117,11 @@ def receive_message(
     button = _offered_button(session, newest, payload, written)
     if written is None or (button and written == button["payload"]):
         written = clean_text(button["title"] if button else text)
-    if is_blocked(identity, now):
+    block = block_of(session, identity, now)
+    if block is not None:
         conversation = newest or _begin(session, identity, written, language_hint, now)
         message = _store(session, conversation, identity, written, button, channel_message_id, now)
-        hold_blocked(session, conversation, message, now)
+        hold_blocked(session, block, conversation, message, now)
         return Received(message, conversation, duplicate=False)
     score = ratings.score_in(button["payload"]) if button else None
     if score is not None and newest is not None and newest.status == "resolved":

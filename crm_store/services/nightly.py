@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta, timezone
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
@@ -24,7 +25,7 @@ from crm_store.rules.tiers import last_review
 from crm_store.services.housekeeping import clean_up
 from crm_store.services.points import expire_points, settle_orders
 from crm_store.services.tiers import raise_tiers, review_tiers
-from crm_store.services.value import judge_values, learn_from_values, recount_values
+from crm_store.services.value import judge_values, learn, learn_from_values, recount_values
 
 NAME = "nightly"
 BEGINS = time(3)  # by the shop's clock
@@ -102,10 +103,17 @@ def begin_nightly(session: Session, now: datetime, *, again: bool = False) -> Pr
     return Progress(day, now, job.worker)
 
 
-def take_step(session: Session, progress: Progress, now: datetime) -> Progress:
+def prepare_step(session: Session, progress: Progress) -> Any:
+    """What the next piece takes seconds to reckon: nobody has to wait for a unit of work meanwhile."""
+    learns = progress.step < len(STEPS) and STEPS[progress.step][1] is learn_from_values
+    return learn(session, progress.began_at) if learns else None
+
+
+def take_step(session: Session, progress: Progress, now: datetime, prepared: Any = None) -> Progress:
     """Do the next piece; what comes back goes into the next call, once this unit of work is committed.
 
-    ``now`` prolongs the lease; what happens is judged by when the run began.
+    ``now`` prolongs the lease; what happens is judged by when the run began. ``prepared`` is what
+    :func:`prepare_step` gave.
     """
     job = _job(session)
     if job.worker != progress.worker:
@@ -118,7 +126,10 @@ def take_step(session: Session, progress: Progress, now: datetime) -> Progress:
         return replace(progress, step=progress.step + 1)
     name, step = STEPS[progress.step]
     reviewed = step is review_tiers and job.reviewed_year == _year(progress.began_at)
-    done, last = (0, None) if reviewed else step(session, progress.began_at, progress.after)
+    if step is learn_from_values:
+        done, last = learn_from_values(session, progress.began_at, learned=prepared)
+    else:
+        done, last = (0, None) if reviewed else step(session, progress.began_at, progress.after)
     counts = {**progress.counts, name: progress.counts.get(name, 0) + done}
     if last is None:
         return replace(progress, step=progress.step + 1, after=0, counts=counts)
@@ -135,8 +146,10 @@ def run_nightly(store: Store, clock: Callable[[], datetime], *, again: bool = Fa
     with store.write() as session:
         progress = begin_nightly(session, now, again=again)
     while progress is not None and not progress.over:
+        with store.read() as session:
+            prepared = prepare_step(session, progress)
         with store.write() as session:
-            progress = take_step(session, progress, clock())
+            progress = take_step(session, progress, clock(), prepared)
     return None if progress is None or progress.stopped else dict(progress.counts)
 
 

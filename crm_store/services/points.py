@@ -25,6 +25,7 @@ from crm_store.queries.points import (
     tiers,
 )
 from crm_store.rules.points import points_for, returned_points, take_back, take_oldest
+from crm_store.services.customers import records_of
 from crm_store.services.ledger import add_lot, add_taking, entry_of, lock_customer, taken_of_lot, write_off_lapsed
 from crm_store.services.tiers import raise_tier, tier_at
 
@@ -99,7 +100,7 @@ def take_back_points_for_return(session: Session, order: Order, now: datetime) -
     write_off_lapsed(session, [order.customer_id], now)
     gone_back = _taken_back(session, order.id)
     due = lot.points if whole else returned_points(lot.points, order.total_fen, order.refunded_fen)
-    points = min(due, lot.points - _lapsed_of(session, lot)) - gone_back
+    points = min(due, lot.points - _lapsed_of(session, order.customer_id, lot)) - gone_back
     if points <= 0:
         return None
     takes, _debt = take_back(lots_of(session, order.customer_id), lot.id, points)
@@ -253,10 +254,11 @@ def _reward_for(session: Session, customer: Customer, reward_id: int, now: datet
     return reward
 
 
-def _lapsed_of(session: Session, lot: PointsEntry) -> int:
-    """Points of an order that lapsed, in its lot or in one that a cancelled redemption gave back."""
+def _lapsed_of(session: Session, customer_id: int, lot: PointsEntry) -> int:
+    """Points of an order that lapsed: in its lot, in one that a cancelled redemption gave back, or after a merge."""
     own = select(PointsEntry.id).where(
-        PointsEntry.customer_id == lot.customer_id, sa.or_(PointsEntry.id == lot.id, PointsEntry.origin_id == lot.id))
+        PointsEntry.customer_id.in_(records_of(session, customer_id)),
+        sa.or_(PointsEntry.id == lot.id, PointsEntry.origin_id == lot.id))
     return int(session.execute(
         select(sa.func.coalesce(sa.func.sum(PointsAllocation.points), 0))
         .join(PointsEntry, PointsEntry.id == PointsAllocation.entry_id)
@@ -264,10 +266,10 @@ def _lapsed_of(session: Session, lot: PointsEntry) -> int:
 
 
 def _taken_back(session: Session, order_id: int) -> int:
-    """Points of an order that returns of parts of it took back already."""
+    """Points of an order that returns of parts of it took back already; a debt that a merge moved is counted once."""
     return -int(session.execute(
         select(sa.func.coalesce(sa.func.sum(PointsEntry.points), 0))
-        .where(PointsEntry.order_id == order_id, PointsEntry.kind == "reverse")).scalar_one())
+        .where(PointsEntry.order_id == order_id, PointsEntry.idempotency_key.like("reverse:%"))).scalar_one())
 
 
 def _key(what: str, customer_id: int, key: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import inspect, select
+from sqlalchemy import inspect, or_, select
 from sqlalchemy.orm import Session
 
 from crm_store.errors import NotFound
@@ -35,6 +35,7 @@ from crm_store.queries.corrections import corrections_of
 from crm_store.queries.customers import consents_of
 from crm_store.queries.points import points_balance
 from crm_store.services.audit import record
+from crm_store.services.customers import records_of
 
 __all__ = [
     "about_customer",
@@ -47,6 +48,8 @@ __all__ = [
 ]
 
 current_consents = consents_of
+OF_CUSTOMER = ("number", "name", "language", "phone", "email", "city", "address", "birthday", "tone", "tier_code",
+               "tier_since_at", "created_at")
 
 
 def set_consent(
@@ -125,6 +128,7 @@ def about_customer(session: Session, customer_id: int, now: datetime) -> dict[st
     customer = session.get(Customer, customer_id)
     if customer is None or customer.erased_at is not None:
         raise NotFound(customer_id=customer_id)
+    records = records_of(session, customer_id)
     orders = _rows(session, select(Order).where(Order.customer_id == customer_id).order_by(Order.id))
     order_ids = [order.id for order in orders]
     items = session.execute(
@@ -134,8 +138,7 @@ def about_customer(session: Session, customer_id: int, now: datetime) -> dict[st
     talks = select(Conversation.id).where(Conversation.customer_id == customer_id)
     return {
         "exported_at": now.isoformat(),
-        "customer": _fields(customer, "number", "name", "language", "phone", "email", "city", "address", "tier_code",
-                            "tier_since_at", "created_at"),
+        "customer": _fields(customer, *OF_CUSTOMER),
         "identities": [_fields(each, "channel", "external_id", "linked_at", "created_at") for each in _rows(
             session, select(ChannelIdentity).where(ChannelIdentity.customer_id == customer_id)
             .order_by(ChannelIdentity.id))],
@@ -160,9 +163,11 @@ def about_customer(session: Session, customer_id: int, now: datetime) -> dict[st
             session, select(Ticket).where(Ticket.customer_id == customer_id).order_by(Ticket.id))],
         "ratings": [_fields(each, "score", "created_at") for each in _rows(
             session, select(Rating).where(Rating.conversation_id.in_(talks)).order_by(Rating.id))],
-        "feedback": [_fields(each, "text", "created_at") for each in _rows(
+        "feedback": [_fields(each, "text", "topic", "status", "answer", "created_at", "answered_at") for each in _rows(
             session, select(Feedback).where(Feedback.customer_id == customer_id).order_by(Feedback.id))],
-        "other": _other_rows(session, customer_id),
+        "merged_records": [_fields(each, *OF_CUSTOMER) for each in _rows(session, select(Customer).where(
+            Customer.id.in_(records), Customer.id != customer_id).order_by(Customer.id))],
+        "other": _other_rows(session, records),
     }
 
 
@@ -182,17 +187,17 @@ def conversations_of(session: Session, customer_id: int) -> Iterator[dict[str, A
                   if sent else {}))
 
 
-def _other_rows(session: Session, customer_id: int) -> dict[str, list[dict[str, Any]]]:
+def _other_rows(session: Session, records: list[int]) -> dict[str, list[dict[str, Any]]]:
     """Rows about a customer in every table that is not told of above, whatever comes to be kept there."""
     told = {model.__tablename__ for model in (
         ChannelIdentity, Consent, Conversation, Feedback, Order, PointsEntry, Redemption, Ticket, DataCopy, Erasure,
         LinkCode)}
     found = {}
     for table in Base.metadata.sorted_tables:
-        column = next((key.parent for key in table.foreign_keys if key.column.table.name == "customers"), None)
-        if column is None or table.name in told:
+        whose = [key.parent.in_(records) for key in table.foreign_keys if key.column.table.name == "customers"]
+        if not whose or table.name in told:
             continue
-        rows = session.execute(select(table).where(column == customer_id)).mappings().all()
+        rows = session.execute(select(table).where(or_(*whose))).mappings().all()
         if rows:
             found[table.name] = [{str(name): _plain(value) for name, value in row.items()} for row in rows]
     return found
@@ -220,4 +225,4 @@ def _fields(row: object, *names: str) -> dict[str, Any]:
     known = inspect(row).mapper.column_attrs.keys()
     assert set(names) <= set(known)
     values = {name: getattr(row, name) for name in names}
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+    return {name: value.isoformat() if isinstance(value, date) else value for name, value in values.items()}

@@ -4,6 +4,8 @@ What a person said goes after its period as it would by their erasure; the figur
 """
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from crm_store.attachment_files import FOLDER, AttachmentFiles
 from crm_store.database import Store
 from crm_store.errors import NotFound, WrongState
 from crm_store.models import (
@@ -26,6 +29,7 @@ from crm_store.models import (
 )
 from crm_store.models.privacy import PERIODS
 from crm_store.services import audit
+from crm_store.services.attachments import forget_attachments
 from crm_store.services.erasure import GONE, Forgotten, Person, empty_conversations, forget, lock_person
 from crm_store.services.tickets import UNSOLVED
 
@@ -33,6 +37,10 @@ DEFAULT_DAYS: Mapping[str, int | None] = {"guests": 180, "conversations": 1095, 
 SHORTEST_DAYS: Mapping[str, int] = {"guests": 7, "conversations": 30, "attachments": 1, "audit_log": 365}
 LONGEST_DAYS = 36_500
 AT_ONCE = 50
+GUESTS_AT_ONCE = 1  # what names a guest is looked for in the whole audit log, and SQLite has one writer
+PAUSE_SECONDS = 0.03  # so that the others get their turn, see crm_store.services.exchange
+UPLOADS = "exchange"  # where in the data folder the shop's files wait
+UPLOADS_KEPT = timedelta(days=1)
 
 
 def periods(session: Session) -> dict[str, int | None]:
@@ -77,18 +85,30 @@ def keep_periods(store: Store, folder: Path, now: datetime) -> dict[str, int]:
         limits = _limits(session, now)
     gone = dict.fromkeys(limits, 0)
     for name, before in limits.items():
-        after = 0
+        after, most = 0, GUESTS_AT_ONCE if name == "guests" else AT_ONCE
         while before is not None:
             with store.write() as session:
                 ids = list(session.execute(
-                    _WANTED[name](before).where(_ID[name] > after).order_by(_ID[name]).limit(AT_ONCE)).scalars())
+                    _WANTED[name](before).where(_ID[name] > after).order_by(_ID[name]).limit(most)).scalars())
                 files, rows = _TAKE[name](session, ids, now)
-            for file in files:
-                (folder / file).unlink(missing_ok=True)
+            AttachmentFiles(folder / FOLDER).delete(files)
             gone[name] += rows
-            if len(ids) < AT_ONCE:
+            if len(ids) < most:
                 break
             after = ids[-1]
+            if store.engine.dialect.name == "sqlite":
+                time.sleep(PAUSE_SECONDS)
+    return gone
+
+
+def forget_uploads(folder: Path, before: datetime) -> int:
+    """Delete the shop's files that were brought before a time and not stored; how many."""
+    gone = 0
+    for path in folder.glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError):  # stored meanwhile, or looked at by somebody else
+            if path.stat().st_mtime <= before.timestamp():
+                path.unlink()
+                gone += 1
     return gone
 
 
@@ -121,8 +141,9 @@ def _audit_log(before: datetime) -> Any:
     return select(AuditEntry.id).where(AuditEntry.created_at < before)
 
 
-def _take_guests(session: Session, ids: list[int], now: datetime) -> tuple[list[str], int]:
-    files, gone = [], 0
+def _take_guests(session: Session, ids: list[int], now: datetime) -> tuple[list[Path], int]:
+    files: list[Path] = []
+    gone = 0
     for identity_id in ids:
         try:
             files += forget(session, lock_person(session, identity_id=identity_id), now).files
@@ -132,7 +153,7 @@ def _take_guests(session: Session, ids: list[int], now: datetime) -> tuple[list[
     return files, gone
 
 
-def _take_conversations(session: Session, ids: list[int], now: datetime) -> tuple[list[str], int]:
+def _take_conversations(session: Session, ids: list[int], now: datetime) -> tuple[list[Path], int]:
     done = Forgotten()
     talks = session.execute(
         select(Conversation).where(Conversation.id.in_(ids), Conversation.status == "resolved",
@@ -145,14 +166,12 @@ def _take_conversations(session: Session, ids: list[int], now: datetime) -> tupl
     return done.files, len(talks)
 
 
-def _take_attachments(session: Session, ids: list[int], _now: datetime) -> tuple[list[str], int]:
-    tokens = session.execute(select(Attachment.token).where(Attachment.id.in_(ids))).scalars().all()
-    gone = session.execute(sa.delete(Attachment).where(Attachment.id.in_(ids))
-                           .execution_options(synchronize_session=False))
-    return [f"attachments/{token[:2]}/{token}" for token in tokens], int(gone.rowcount)
+def _take_attachments(session: Session, ids: list[int], _now: datetime) -> tuple[list[Path], int]:
+    gone, places = forget_attachments(session, Attachment.id.in_(ids))
+    return places, gone
 
 
-def _take_audit_log(session: Session, ids: list[int], _now: datetime) -> tuple[list[str], int]:
+def _take_audit_log(session: Session, ids: list[int], _now: datetime) -> tuple[list[Path], int]:
     gone = session.execute(sa.delete(AuditEntry).where(AuditEntry.id.in_(ids))
                            .execution_options(synchronize_session=False))
     return [], int(gone.rowcount)
@@ -163,6 +182,6 @@ _WANTED: Mapping[str, Callable[[datetime], Any]] = {
 _ID: Mapping[str, Any] = {
     "guests": ChannelIdentity.id, "conversations": Conversation.id, "attachments": Attachment.id,
     "audit_log": AuditEntry.id}
-_TAKE: Mapping[str, Callable[[Session, list[int], datetime], tuple[list[str], int]]] = {
+_TAKE: Mapping[str, Callable[[Session, list[int], datetime], tuple[list[Path], int]]] = {
     "guests": _take_guests, "conversations": _take_conversations, "attachments": _take_attachments,
     "audit_log": _take_audit_log}

@@ -75,15 +75,21 @@ def recount_values(session: Session, now: datetime, after: int = 0,
     return len(marked), marked[-1]
 
 
-def learn_from_values(session: Session, now: datetime, _after: int = 0) -> tuple[int, int | None]:
+def learn_from_values(session: Session, now: datetime, _after: int = 0,
+                      learned: dict[str, Any] | None = None) -> tuple[int, int | None]:
     """Learn quintiles, the shop's rhythm and the parameters of the models, and write them down for the shop's day.
+
+    Args:
+        session: the unit of work.
+        now: when.
+        learned: what :func:`learn` gave; learned here where it is left out.
 
     Returns:
         1, or 0 where the same had been learned for this day already; and None, since there is no more to do.
     """
     today = _day(now)
     row = session.execute(select(ValueModel).where(ValueModel.fitted_for == today)).scalar_one_or_none()
-    learned = _learn(session, today)
+    learned = learned or learn(session, now)
     if row is not None and all(getattr(row, name) == value for name, value in learned.items()):
         return 0, None
     if row is None:
@@ -121,21 +127,6 @@ def mark_everybody(session: Session) -> None:
     """Have every buyer counted anew, as after orders were put right behind the database's back."""
     whose = sa.union(select(Order.customer_id).where(Order.customer_id.is_not(None)), select(CustomerValue.customer_id))
     session.execute(sa.insert(ValueMark).from_select(["customer_id"], whose))
-
-
-def forget_value(session: Session, customer_id: int) -> int:
-    """Delete what is known of a customer's value, for an erasure; the orders' marks go with it.
-
-    Call it when ``erased_at`` is set and after the last change to their orders: from then on nobody counts them again.
-
-    Returns:
-        How many rows went.
-    """
-    session.flush()
-    _hold(session, [customer_id])
-    return sum(session.execute(sa.delete(model).where(model.customer_id == customer_id)
-                               .execution_options(synchronize_session=False)).rowcount
-               for model in (CustomerValue, ValueMark))
 
 
 def _day(at: datetime) -> date:
@@ -183,8 +174,9 @@ def _before(row: Any) -> Judgement:
     return Judgement(**{name: getattr(row, name) for name in JUDGED})
 
 
-def _learn(session: Session, today: date) -> dict[str, Any]:
-    """What the columns of ``ValueModel`` become."""
+def learn(session: Session, now: datetime) -> dict[str, Any]:
+    """What the columns of ``ValueModel`` become; it takes seconds in a large shop, and only reads."""
+    today = _day(now)
     customers, repeaters, first_on = session.execute(
         select(sa.func.count(), sa.func.count(sa.case((CustomerValue.purchases > 1, 1))),
                sa.func.min(CustomerValue.first_on))).one()

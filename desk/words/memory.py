@@ -10,6 +10,7 @@ WORDS: dict[str, tuple[str, str]] = {
                     "makes it forget."),
     "memory_off": ("客户不同意记录个人偏好。", "The customer does not want to be remembered."),
     "facts_none": ("还没有。", "Nothing yet."),
+    "fact_name": ("称呼", "Goes by"),
     "fact_allergy": ("过敏", "Allergy"),
     "fact_diet": ("饮食", "Diet"),
     "fact_like": ("喜欢", "Likes"),

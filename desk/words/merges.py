@@ -29,6 +29,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "merged_feedback": ("建议", "Suggestions"),
     "merged_recommendations": ("推荐调查", "Surveys"),
     "merged_redemptions": ("兑换", "Redemptions"),
+    "merged_facts": ("记住的事", "Facts remembered"),
+    "merged_care_messages": ("关怀消息", "Care messages"),
     "merged_name": ("姓名", "Name"),
     "merged_phone": ("电话", "Phone"),
     "merged_email": ("邮箱", "E-mail"),

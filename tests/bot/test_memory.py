@@ -30,6 +30,12 @@ def test_a_no_keeps_nothing_and_a_later_yes_is_to_nothing(talk: Talk) -> None:
     assert rows(talk, Fact) == []
 
 
+def test_a_customer_is_greeted_by_the_name_they_go_by(talk: Talk) -> None:
+    assert "要我记住叫您雷哥吗" in talk.say("以后叫我雷哥吧", "inform").text
+    talk.say("好", "affirm")
+    assert talk.say("你好", "greet").text.startswith("雷哥，您好")
+
+
 def test_a_complaint_is_never_taken_for_something_to_remember(talk: Talk) -> None:
     heard = talk.say("我对坚果过敏", "file_complaint")
     assert "记住" not in heard.text and "validate_complaint_form" in heard.actions
@@ -48,3 +54,13 @@ def test_a_guest_is_asked_who_they_are(talk: Talk) -> None:
     heard = talk.say("我对坚果过敏", "inform", sender="guest")
     assert "确认一下您是谁" in heard.text
     assert rows(talk, Fact) == []
+
+
+def test_forget_it_said_of_something_else_forgets_nothing(talk: Talk) -> None:
+    talk.say("我对坚果过敏", "out_of_scope")
+    talk.say("好的", "affirm")
+    for number in range(3):
+        talk.say(f"在吗{number}", "greet")
+    assert "忘掉" not in talk.say("forget it", "deny", language="en").text
+    assert len(rows(talk, Fact)) == 1
+    assert "who you are" not in talk.say("forget it", "deny", sender="guest", language="en").text

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -102,6 +103,26 @@ def test_a_file_is_claimed_by_one_until_the_lease_runs_out(store: Store, now: da
         assert attachments.files_waiting(session, "telegram", now + attachments.LEASE) == [key]
 
 
+def test_who_sends_very_many_files_holds_up_nobody(store: Store, now: datetime) -> None:
+    many = [waiting(store, now, message_id=str(number)) for number in range(attachments.AT_ONCE + 2)]
+    other = waiting(store, now, "7:2")
+    claim(store, many[0], now)
+    with store.read() as session:
+        assert attachments.files_waiting(session, "telegram", now)[:2] == [other, many[1]]
+        assert attachments.files_waiting(session, "telegram", now, [other])[0] == many[1]
+
+
+def test_looking_for_files_goes_through_those_that_wait_only(sqlite_store: Store, now: datetime) -> None:
+    asked: list[tuple[str, Any]] = []
+    sa.event.listen(sqlite_store.engine, "before_cursor_execute",
+                    lambda _, __, statement, values, *___: asked.append((statement, values)))
+    with sqlite_store.read() as session:
+        attachments.files_waiting(session, "telegram", now, [1, 2])
+        statement, values = asked[-1]
+        plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+    assert any("ix_attachments_waiting" in str(row) for row in plan)  # not all attachments, nor all who ever wrote
+
+
 def test_who_was_overtaken_notes_nothing_but_a_file_that_is_there(store: Store, now: datetime) -> None:
     key = waiting(store, now)
     late, current = claim(store, key, now), claim(store, key, now + attachments.LEASE)
@@ -139,8 +160,9 @@ def test_the_forgotten_leave_nothing_and_others_everything(store: Store, now: da
     fetch = claim(store, mine, now)
     assert row(store, refused).reason == "too_large"
     with store.write() as session:
-        assert attachments.forget_attachments(session, []) == []
-        assert attachments.forget_attachments(session, [row(store, mine).identity_id]) == [place_of(fetch.token)]
+        assert attachments.forget_attachments(session, Attachment.id.in_([])) == (0, [])
+        theirs = Attachment.identity_id == row(store, mine).identity_id
+        assert attachments.forget_attachments(session, theirs) == (2, [place_of(fetch.token)])
     with store.write() as session:
         assert session.execute(select(Attachment.id)).scalars().all() == [other]
         assert not attachments.note_file(session, fetch, PDF, now)

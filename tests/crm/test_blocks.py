@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from crm_store.errors import InvalidMessage, NotAllowed, NotFound, WrongState
 from crm_store.models import AuditEntry, Block, ChannelIdentity, Conversation, Message, SlaClock
@@ -13,6 +14,7 @@ from crm_store.queries.blocks import blocks_page, running_block
 from crm_store.services.blocks import block_sender, end_block
 from crm_store.services.dispatch import next_turn
 from crm_store.services.handoff import escalate_conversation, resolve_conversation
+from crm_store.services.retention import keep_periods
 from crm_store.wording import SENTENCES
 from tests.crm.conftest import HOUR, Desk
 
@@ -40,6 +42,31 @@ def test_a_blocked_sender_is_kept_counted_told_once_and_not_answered(desk: Desk)
     turn = desk.ask(next_turn, conversation, desk.now)
     assert turn is not None and turn.text == "买粉加我"  # what came before is still answered
     assert not desk.write("你好", sender="somebody else").held
+
+
+def test_a_block_goes_with_the_conversation_that_was_its_reason(desk: Desk, tmp_path: Path) -> None:
+    customer = desk.customer("spam")
+    talk = desk.write("买粉加我", sender="spam").conversation.id
+    block(desk, talk)
+
+    def resolve(session: Any) -> None:
+        session.get(Conversation, talk).status = "resolved"
+        session.get(Conversation, talk).resolved_at = desk.now
+
+    desk.do(resolve)
+    later = desk.now + timedelta(days=2000)
+    assert keep_periods(desk.store, tmp_path, later)["conversations"] == 1 and not desk.all(Block)
+    received = desk.write("我的订单呢", sender="spam", at=later)
+    assert not received.held and received.conversation.customer_id == customer
+    (identity,) = desk.all(ChannelIdentity)
+    assert identity.blocked_until is None
+
+
+def test_who_was_blocked_in_a_forgotten_conversation_may_be_blocked_in_another(desk: Desk) -> None:
+    talk = desk.write("买粉加我", sender="spam").conversation.id
+    block(desk, talk)
+    desk.do(lambda session: session.execute(delete(Block)))
+    assert len(block(desk, talk)) == 1 and desk.write("x", sender="spam").held
 
 
 def test_a_block_ends_by_itself(desk: Desk) -> None:

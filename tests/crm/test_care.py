@@ -11,17 +11,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crm_store.errors import InvalidMessage, NotAllowed, NotFound
-from crm_store.models import CareMessage, Customer, CustomerValue, Message, Order, Shipment, Ticket
+from crm_store.models import (
+    AuditEntry,
+    CareMessage,
+    Conversation,
+    Customer,
+    CustomerValue,
+    Message,
+    Order,
+    Shipment,
+    Ticket,
+)
 from crm_store.queries.care import care_results, care_sent
 from crm_store.rules.care import ArmResult, arm_of, difference, is_quiet, is_too_often
+from crm_store.services.blocks import block_sender
 from crm_store.services.care import TEXTS, change_campaign, take_care
+from crm_store.services.customers import unlink_identity
 from crm_store.services.delivery import note_unreachable
+from crm_store.services.erasure import ask_erasure
 from crm_store.services.handoff import escalate_conversation
 from crm_store.services.privacy import set_consent
 from tests.crm.conftest import Desk
 from tests.crm.loyalty import Loyalty
 
-DAY = timedelta(days=1)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 ZONE = ZoneInfo("Asia/Shanghai")
 
 
@@ -68,7 +81,7 @@ class Care:
     def __init__(self, desk: Desk) -> None:
         self.desk, self.shop, self.now = desk, Loyalty(desk), desk.now
         self.customer = desk.customer("lei")
-        self.talk = desk.write("你好", sender="lei").conversation.id
+        self.talk = desk.write("你好", sender="lei", at=self.now - HOUR).conversation.id
         self.allow(True)
 
     def allow(self, granted: bool, purpose: str = "marketing") -> None:
@@ -147,7 +160,9 @@ def test_parcels_points_absence_and_complaints_are_occasions(care: Care) -> None
     assert ["退订" in text for text in care.told()] == [False, False, True, True], "who agreed to marketing may stop it"
 
 
-@pytest.mark.parametrize("why", ["no consent", "revoked", "night", "person", "unreachable", "lately", "erased"])
+@pytest.mark.parametrize("why", [
+    "no consent", "revoked", "night", "person", "unreachable", "lately", "erased", "blocked", "mid-talk", "window over",
+    "another person's", "to be erased"])
 def test_who_must_not_be_written_to_is_not(lite: Care, why: str) -> None:
     lite.born(date(1990, 11, 18))
     lite.turn_on("birthday")
@@ -166,6 +181,19 @@ def test_who_must_not_be_written_to_is_not(lite: Care, why: str) -> None:
             session.add(CareMessage(kind="win_back", customer_id=lite.customer, occasion="x", arm="a",
                                     decided_at=at - 3 * DAY))
         lite.turn_on("birthday")
+    elif why == "blocked":
+        desk.do(block_sender, lite.talk, desk.agent("boss"), reason="spam", until=None, everywhere=False, now=at)
+    elif why == "mid-talk":
+        desk.write("我的快递呢", sender="lei", at=at - timedelta(minutes=5))
+    elif why == "window over":
+        at += 2 * DAY
+        lite.born(date(1990, 11, 20))
+        with desk.store.write() as session:
+            session.get(Conversation, lite.talk).channel = "wechat"
+    elif why == "another person's":
+        desk.do(unlink_identity, 1, at)
+    elif why == "to be erased":
+        desk.do(ask_erasure, lite.customer, asked_by="customer", now=at)
     elif why == "erased":
         with desk.store.write() as session:
             session.get(Customer, lite.customer).erased_at = at
@@ -185,7 +213,7 @@ def test_control_is_decided_and_not_written_to_and_results_wait_two_weeks(care: 
     desk = care.desk
     others = [desk.customer(f"c{number}") for number in range(30)]
     for number, customer in enumerate(others):
-        desk.write("你好", sender=f"c{number}")
+        desk.write("你好", sender=f"c{number}", at=care.now - HOUR)
         desk.do(set_consent, customer, "marketing", True, "web", care.now)
         with desk.store.write() as session:
             session.get(Customer, customer).birthday = date(1990, 11, 18)
@@ -216,3 +244,10 @@ def test_texts_and_numbers_are_checked(lite: Care) -> None:
         with pytest.raises(error):
             lite.desk.do(change_campaign, lite.desk.agent(login), kind, enabled=True, days=1, control_percent=0,
                          texts=good, now=lite.now)
+
+
+def test_the_audit_log_keeps_what_was_to_be_said(lite: Care) -> None:
+    lite.turn_on("birthday")
+    lite.turn_on("birthday", texts={"a_zh": "{name}，好", "a_en": "Hi {name}"})
+    last = lite.desk.all(AuditEntry, AuditEntry.action == "change_care")[-1].data
+    assert (last["from"]["a_zh"], last["to"]["a_zh"]) == (TEXTS["birthday"][0], "{name}，好")

@@ -21,7 +21,14 @@ from crm_store.models import (
 )
 from crm_store.queries.customers import customer_card, open_matters
 from crm_store.services.complaints import file_complaint
-from crm_store.services.customers import LinkResult, confirm_link, link_identity, normalise_phone, start_linking
+from crm_store.services.customers import (
+    LinkResult,
+    confirm_link,
+    link_identity,
+    normalise_phone,
+    start_linking,
+    unlink_with_notice,
+)
 from crm_store.services.privacy import current_consents, export_customer, set_consent
 from tests.crm.conftest import Desk
 from tests.crm.loyalty import Loyalty, outcomes
@@ -310,3 +317,15 @@ def test_the_export_holds_what_is_known_of_one_customer_and_nothing_of_another(l
     assert [entry.object_id for entry in loyalty.all(AuditEntry, AuditEntry.action == "export")] == [str(customer)]
     with pytest.raises(NotFound):
         loyalty.do(export_customer, 10**6, loyalty.now)
+
+
+def test_who_unlinks_a_chat_is_told_once_and_it_is_a_guests(desk: Desk) -> None:
+    desk.customer("lei")
+    talk = desk.write("解除绑定", sender="lei").conversation.id
+    wish = {"conversation_id": talk, "language": "zh", "now": desk.now}
+    assert [desk.do(unlink_with_notice, **wish) for _ in range(2)] == [True, False]
+    (notice,) = desk.all(Message, Message.author == "system")
+    assert "已解除绑定" in notice.text and desk.conversation(talk).customer_id is None
+    assert [each.customer_id for each in desk.all(ChannelIdentity)] == [None]
+    with pytest.raises(NotFound):
+        desk.do(unlink_with_notice, **{**wish, "conversation_id": 10**6})

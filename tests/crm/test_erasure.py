@@ -35,7 +35,7 @@ from crm_store.models import (
 from crm_store.services import erasure, retention
 from crm_store.services.cases import CaseDraft, store_cases
 from crm_store.services.complaints import file_complaint
-from crm_store.services.customers import link_identity
+from crm_store.services.customers import link_identity, unlink_identity
 from crm_store.services.data_copies import VALID, offer_copy, take_copy, write_copy
 from crm_store.services.dispatch import Reply, Understood, complete_turn
 from crm_store.services.eraser import TOMBSTONES, Eraser, erasure_key
@@ -139,19 +139,42 @@ def test_other_people_keep_what_is_theirs(desk: Desk, eraser: Eraser) -> None:
     assert desk.conversation(guest).erased_at is None
 
 
+def test_whoever_was_unlinked_before_begins_anew_beside_what_was_erased(desk: Desk, eraser: Eraser) -> None:
+    customer = live(desk)
+    talk = desk.all(Conversation)[0]
+
+    def resolve(session: Any) -> None:
+        found = session.get(Conversation, talk.id)
+        found.status, found.resolved_at = "resolved", desk.now + COOL_OFF
+        unlink_identity(session, talk.identity_id, desk.now)
+
+    desk.do(resolve)
+    erase(desk, eraser, customer)
+    received = desk.write("你们几点开门", sender="zephyr-visitor", at=desk.now + COOL_OFF + HOUR)
+    assert received.conversation.id != talk.id and received.conversation.status == "pending"
+    assert desk.turn(received.conversation.id, desk.now + 2 * COOL_OFF).text == "你们几点开门"
+
+
 def test_what_was_merged_into_the_person_goes_with_them(desk: Desk, eraser: Eraser) -> None:
     customer, other = live(desk), desk.customer("second-visitor", name="若曦 欧阳")
 
     def merge(session: Any) -> None:
         gone = session.get(Customer, other)
         gone.phone, gone.merged_into_id = "13700000001", customer
-        session.add(WechatPost(app_id="wx", post_key="second-visitor:1:subscribe", kind="event", received_at=desk.now))
+        session.add(ChannelIdentity(channel="wechat", external_id="wx0123456789:o6_bmjrPTlm", customer_id=other,
+                                    created_at=desk.now))
+        for sender in ("o6_bmjrPTlm", "o6xbmjrPTlm"):
+            session.add(WechatPost(app_id="wx0123456789", post_key=f"{sender}:1:subscribe", kind="followed",
+                                   received_at=desk.now))
 
     desk.do(merge)
     asked = desk.do(ask_erasure, other, asked_by="agent", now=desk.now, due_at=desk.now)
     assert asked.customer_id == customer
     assert eraser.look(desk.now) == [asked.id]
-    assert left(desk) == [] == desk.ask(find_traces, needles(["13700000001", "若曦 欧阳", "second-visitor"]))
+    told = needles(["13700000001", "若曦 欧阳", "second-visitor", "o6_bmjrPTlm"])
+    assert left(desk) == [] == desk.ask(find_traces, told)
+    posts = desk.ask(lambda session: session.execute(select(WechatPost.post_key)).scalars().all())
+    assert posts == ["o6xbmjrPTlm:1:subscribe"], "another's stays"
     assert len(desk.all(Tombstone, Tombstone.kind == "customer")) == 2
 
 

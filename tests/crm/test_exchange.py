@@ -27,7 +27,7 @@ from crm_store.models import (
     Tier,
     Webhook,
 )
-from crm_store.queries.exchange import exported
+from crm_store.queries.exchange import cursor_after, exported, records
 from crm_store.services import exchange
 from crm_store.services.deliveries import claim_delivery, note_failure, note_sent
 from crm_store.services.erasure import bury, lock_person
@@ -180,6 +180,15 @@ def test_who_was_erased_is_not_brought_back(shop: Store, bring: Bring, now: date
     assert codes(bring("orders", ORDER + order("O1", "C1"))) == [(2, "customer_number", "erased")]
     assert codes(bring("points", "key,customer_number,points\nk,C1,5\n")) == [(2, "customer_number", "erased")]
     assert "X1" not in "".join(exported(shop, "customers", "csv"))
+
+
+def test_pages_of_an_export_begin_where_the_one_before_ended(shop: Store, bring: Bring, now: datetime) -> None:
+    bring("orders", ORDER + "".join(order(f"O{n}", f"C{1 + n % 2}") for n in range(6)))
+    with shop.write() as session:
+        session.get(Customer, 1).erased_at = now
+    for kind in ("orders", "points"):
+        with shop.read() as session:
+            assert cursor_after(session, kind, 0, 2) == records(session, kind, 0, 2)[-1][0]
 
 
 def test_an_import_that_was_cut_off_goes_on_where_it_ended(shop: Store, bring: Bring, now: datetime,

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import io
-from datetime import datetime
+from datetime import date, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -128,6 +128,15 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         moment(text, ZONE)
 
 
+@pytest.mark.parametrize("text", ["1990-05-20", "1990/5/20", "1990年5月20日", "1990-05-20 00:00:00", "１９９０.5.20"])
+def test_birthdays_come_in_as_days(shop: Store, bring: Bring, text: str) -> None:
+    assert bring("customers", f"number,生日\nC1,{text}\n").counts == {"updated": 1}
+    assert all_of(shop, Customer)[0].birthday == date(1990, 5, 20)
+    assert bring("customers", f"number,birthday\nC1,{text}\n").counts == {"unchanged": 1}
+    for wrong in ("1990-02-30", "20.5.1990", "1890-01-01", "33013", "1990-05-20 12:00"):
+        assert codes(bring("customers", f"number,birthday\nC1,{wrong}\n")) == [(2, "birthday", "day")]
+
+
 @pytest.mark.parametrize(("row", "column", "code"), [
     (order("O1", done=""), "completed_at", "needs"), (order("O1", status="已完成", done=""), "completed_at", "needs"),
     (order("O1", status="lost"), "status", "choice"), (order("O1").replace("A*1", "B*1"), "items", "unknown_sku"),
@@ -153,7 +162,7 @@ def test_articles_come_in_with_their_questions(shop: Store, bring: Bring) -> Non
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_what_goes_out_comes_in_and_changes_nothing(shop: Store, bring: Bring, form: str) -> None:
-    bring("customers", "number,name,address\nC9,=1+1,\"'=2\n|x\"\nC8,@x,'plain\n")
+    bring("customers", "number,name,birthday,address\nC9,=1+1,1990-05-20,\"'=2\n|x\"\nC8,@x,,'plain\n")
     bring("orders", ORDER + order("O1", parcel="Z1") + order("O2", customer="", status="paid", done=""))
     bring("points", "key,customer_number,points\nk1,C1,5\nk2,C1,-2\n")
     bring("articles", "slug,intent,title_zh,title_en,body_zh,body_en,questions_en\na,greet,甲,A,-甲乙丙丁,+Abcd,-q\n")

@@ -15,6 +15,7 @@ from crm_store.queries import figures, listening
 from crm_store.queries.figures import Scope
 from crm_store.rules.figures import Period
 from crm_store.rules.suggestions import TOPICS, net_promoter, survey_due, topic_of
+from crm_store.services.customers import unlink_identity
 from crm_store.services.handoff import claim_conversation, escalate_conversation, resolve_conversation
 from crm_store.services.listening import answer_feedback, keep_feedback, recommendation_in, sort_feedback
 from tests.crm.conftest import Desk
@@ -208,3 +209,14 @@ def test_what_cannot_be_is_refused(sqlite_desk: Desk) -> None:
     with pytest.raises(NotAllowed):
         desk.do(answer_feedback, desk.agent("wang"), [one], status="done", answer="", now=desk.now)
     assert [each.status for each in desk.all(Feedback)] == ["new"]
+
+
+def test_an_answer_is_not_read_by_whoever_has_the_channel_now(sqlite_desk: Desk) -> None:
+    sqlite_desk.customer("visitor")
+    one, _ = suggested(sqlite_desk, "建议包装换成纸盒")
+    (message,) = sqlite_desk.all(Message)
+    sqlite_desk.do(unlink_identity, message.identity_id, sqlite_desk.now)
+    told = sqlite_desk.do(answer_feedback, sqlite_desk.agent("lead"), [one], status="done", answer="",
+                          now=sqlite_desk.now)
+    assert told == 0 and sqlite_desk.all(Message, Message.author == "system") == []
+    assert [each.status for each in sqlite_desk.all(Feedback)] == ["done"]

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from crm_store.errors import InvalidMessage, NotFound
 from crm_store.models import Customer, Fact
 from crm_store.rules.memory import Wish, brisk, is_about, wish_in
-from crm_store.services.memory import facts_of, forget_fact, forget_facts, keep_fact, set_tone
+from crm_store.services.memory import facts_of, forget_fact, forget_facts, goes_by, keep_fact, set_tone
 from crm_store.services.privacy import set_consent
 from tests.crm.conftest import Desk
 
 
 @pytest.mark.parametrize(("text", "wish"), [
+    ("以后叫我王姐吧", Wish("note", "name", "王姐")), ("叫我小李就行", Wish("note", "name", "小李")),
+    ("Call me Max", Wish("note", "name", "Max")), ("please call me Ann Lee.", Wish("note", "name", "Ann Lee")),
     ("我对坚果过敏", Wish("note", "allergy", "坚果")), ("I'm allergic to nuts.", Wish("note", "allergy", "nuts")),
     ("请记住我对花生过敏！", Wish("note", "allergy", "花生")),
     ("I have a peanut allergy", Wish("note", "allergy", "peanut")),
@@ -40,6 +42,7 @@ def test_a_sentence_asks_something_of_the_memory(text: str, wish: Wish) -> None:
     "", " ", "我的快递到哪了", "我对花生过敏，吃了你们的饼干进医院了", "这个含坚果吗？我对坚果过敏吗", "忘记密码了",
     "I forgot my password", "forget my order", "简单点说怎么退货？", "我不喜欢这个颜色", "I hate this", "我讨厌你们",
     "我不吃这一套", "don't forget me",
+    "call me back", "please call me tomorrow", "叫我等三天", "你叫我怎么办", "叫我去门店",
     "我喜欢你们的茶", "are you allergic to nuts?", "x" * 500, "删掉我的账号",
 ])
 def test_other_sentences_ask_nothing_of_it(text: str) -> None:
@@ -64,7 +67,11 @@ def test_forgetting_names_a_fact(fact: str, what: str, about: bool) -> None:
 @pytest.mark.parametrize(("text", "short"), [
     ("李雷，您好！有什么可以帮您？", "李雷，您好！有什么可以帮您？"), ("不客气 😊", "不客气"),
     ("好的。还有什么需要我做的吗？", "好的。"), ("All right. Is there anything else I can do?", "All right."),
-    ("😊", "😊")])
+    ("😊", "😊"), ("Hello Ann, good to see you. How can I help?", "Hello Ann, good to see you. How can I help?"),
+    ("Goodbye, and take care! I'm here whenever you need me.", "Goodbye, and take care!"),
+    ("再见，祝您生活愉快！有事随时找我。", "再见，祝您生活愉快！"),
+    ("我是小暖 😊 查订单都可以说。", "我是小暖。查订单都可以说。"),
+    ("I'm Nuan 😊 I can help.", "I'm Nuan. I can help."), ("有需要随时找我们的同事。", "有需要随时找我们的同事。")])
 def test_a_brisk_answer_has_no_pleasantries_and_is_never_empty(text: str, short: str) -> None:
     assert brisk(text) == short
 
@@ -98,6 +105,21 @@ def test_a_fact_is_kept_once_with_its_source_and_forgotten(desk: Desk) -> None:
     assert one.forget("last") == ["牛奶"]
     assert one.facts() == ["坚果"]
     assert one.forget("all") == ["坚果"] and one.facts() == []
+
+
+def test_one_goes_by_one_name(sqlite_desk: Desk) -> None:
+    one = Rememberer(sqlite_desk)
+
+    def called() -> str:
+        return str(sqlite_desk.ask(lambda session: goes_by(session, session.get(Customer, one.customer))))
+
+    assert called() == "李雷"
+    for name in ("小李", "雷哥"):
+        one.keep(name, "name")
+        assert called() == name
+    assert one.facts() == ["雷哥"]
+    one.forget("last")
+    assert called() == "李雷"
 
 
 def test_who_does_not_want_to_be_remembered_is_not(sqlite_desk: Desk) -> None:

@@ -1,6 +1,7 @@
 """Two records of one person become one and two again: nothing is lost, nothing is doubled, nobody else's is touched."""
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -10,11 +11,26 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from crm_store.errors import NotAllowed, NotFound, WrongState
-from crm_store.models import ChannelIdentity, Consent, Conversation, Customer, Merge, Order, PointsEntry, Redemption
+from crm_store.models import (
+    CareMessage,
+    ChannelIdentity,
+    Consent,
+    Conversation,
+    Customer,
+    Fact,
+    Merge,
+    Message,
+    Order,
+    PointsEntry,
+    Redemption,
+)
 from crm_store.queries.points import lots_of
 from crm_store.services.access import access_customer
-from crm_store.services.customers import confirm_link, start_linking, unlink_identity
+from crm_store.services.customers import confirm_link, link_identity, start_linking, unlink_identity
+from crm_store.services.erasure import ask_erasure, cancel_erasure
+from crm_store.services.memory import facts_of, forget_facts, keep_fact
 from crm_store.services.merging import merge_customers, preview_merge, undo_merge
+from crm_store.services.points import take_back_points_for_return
 from crm_store.services.privacy import set_consent
 from crm_store.services.redemptions import cancel_redemption
 from tests.crm.conftest import Desk
@@ -130,6 +146,92 @@ def test_a_debt_goes_over_too(twins: Twins) -> None:
     assert (shop.balance(twins.kept), shop.balance(twins.gone)) == (-30, 0)
     for customer in (twins.kept, twins.gone):
         shop.check_ledger(customer)
+
+
+def test_a_debt_that_went_over_is_taken_back_once(lite: Twins) -> None:
+    shop, desk = lite.shop, lite.desk
+    lot = shop.earn(lite.gone, 10_000)
+    shop.redeem(lite.gone, shop.reward(cost=100))
+
+    def refund(session: Any) -> Any:
+        order = session.get(Order, lot.order_id)
+        order.refunded_fen, order.refunded_at = 5_000, lite.now
+        return take_back_points_for_return(session, order, lite.now)
+
+    desk.do(refund)
+    lite.merge()
+    assert shop.balance(lite.kept) == -50
+    shop.give_back(lot.order_id, lite.now)
+    assert shop.balance(lite.kept) == -100, "the other half is still to be taken back"
+
+
+def test_points_that_lapsed_after_the_merge_are_not_taken_back_once_more(lite: Twins) -> None:
+    shop = lite.shop
+    lot = shop.earn(lite.gone, 10_000)
+    lite.merge()
+    later = lite.now + 400 * DAY
+    shop.expire(later)
+    shop.earn(lite.kept, 3_000, at=later)
+    shop.give_back(lot.order_id, later)
+    assert shop.balance(lite.kept, later) == 30
+
+
+def test_points_that_went_on_to_a_third_record_come_back_to_the_first(lite: Twins) -> None:
+    shop, third = lite.shop, lite.desk.customer("third")
+    shop.earn(lite.gone, 10_000)
+    shop.earn(lite.kept, 5_000)
+    first = lite.merge()
+    second = lite.merge(kept_id=third, gone_id=lite.kept)
+    lite.undo(second)
+    lite.undo(first)
+    assert [shop.balance(each) for each in (lite.gone, lite.kept, third)] == [100, 50, 0]
+
+
+def test_what_is_remembered_and_what_was_written_goes_over_once(twins: Twins) -> None:
+    desk = twins.desk
+    told = {}
+    for who, sender in ((twins.kept, "web"), (twins.gone, "other")):
+        talk = desk.write("我对花生过敏", sender=sender).conversation.id
+        message = desk.all(Message, Message.conversation_id == talk)[0].id
+        told[who] = message
+        desk.do(keep_fact, customer_id=who, kind="allergy", what="花生", message_id=message, now=twins.now)
+
+    def write(session: Any) -> None:
+        for who, key in ((twins.kept, "2026"), (twins.gone, "2026"), (twins.gone, "2025")):
+            session.add(CareMessage(kind="birthday", customer_id=who, occasion=key, arm="a", decided_at=twins.now))
+
+    desk.do(write)
+    desk.do(keep_fact, customer_id=twins.gone, kind="like", what="绿茶", message_id=told[twins.gone], now=twins.now)
+    before = {model: twins.whose(model) for model in (Fact, CareMessage)}
+    merge = twins.merge()
+    assert sorted(fact.what for fact in desk.ask(facts_of, twins.kept)) == ["绿茶", "花生"]
+    assert Counter(twins.whose(CareMessage).values()) == {twins.kept: 2, twins.gone: 1}
+    twins.undo(merge)
+    assert {model: twins.whose(model) for model in before} == before
+    twins.merge()
+    assert set(desk.do(forget_facts, customer_id=twins.kept, which="all", now=twins.now)) == {"绿茶", "花生"}
+    assert not desk.all(Fact), "not in the other record either"
+
+
+def test_a_guest_who_is_linked_during_the_merge_becomes_the_person(lite: Twins) -> None:
+    (stale,) = lite.desk.all(Customer, Customer.id == lite.gone)
+    guest = lite.desk.write("你好", sender="phone").conversation.identity_id
+    lite.merge()
+    lite.desk.do(lambda session: link_identity(session, session.get(ChannelIdentity, guest), stale, lite.now))
+    assert lite.whose(ChannelIdentity)[guest] == lite.kept
+
+
+def test_nothing_is_merged_or_taken_apart_while_an_erasure_waits(lite: Twins) -> None:
+    desk = lite.desk
+    merge = lite.merge()
+    asked = desk.do(ask_erasure, lite.kept, asked_by="customer", now=lite.now)
+    with pytest.raises(WrongState):
+        lite.undo(merge)
+    desk.do(cancel_erasure, asked.id, now=lite.now)
+    lite.undo(merge)
+    desk.do(ask_erasure, lite.gone, asked_by="customer", now=lite.now)
+    with pytest.raises(WrongState):
+        lite.merge()
 
 
 def test_the_phone_of_the_second_record_leads_to_the_person(lite: Twins) -> None:

@@ -21,7 +21,7 @@ from crm_store.models import (
     PointsEntry,
 )
 from crm_store.rules.points import SHOP_ZONE, returned_points
-from crm_store.services import nightly, points, tiers
+from crm_store.services import nightly, points, tiers, value
 from crm_store.services.ledger import write_off_lapsed
 from crm_store.services.nightly import (
     LEASE,
@@ -30,6 +30,7 @@ from crm_store.services.nightly import (
     begin_nightly,
     due_day,
     next_run,
+    prepare_step,
     run_nightly,
     take_step,
 )
@@ -142,6 +143,19 @@ def test_a_run_that_died_halfway_is_made_up_by_another_worker_after_its_lease(sh
     stopped = shop.do(take_step, progress, shop.now + LEASE)
     assert stopped.stopped and stopped.over, "the first worker, woken again, leaves it alone"
     assert shop.all(PointsEntry, PointsEntry.kind == "expire")[0].points == -100
+
+
+def test_models_are_fitted_outside_of_the_unit_of_work(sqlite_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Loyalty(sqlite_desk)
+    shop.earn(shop.customer(), 10_000)
+    progress: Progress | None = shop.do(begin_nightly, shop.now)
+    assert progress is not None
+    while STEPS[progress.step][0] != "values_learned":
+        assert shop.ask(prepare_step, progress) is None
+        progress = shop.do(take_step, progress, shop.now)
+    prepared = shop.ask(prepare_step, progress)
+    monkeypatch.setattr(value, "learn", None)
+    assert shop.do(take_step, progress, shop.now, prepared).counts["values_learned"] == 1
 
 
 def test_a_failed_step_is_rolled_back_and_repeated(shop: Loyalty, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,6 +84,26 @@ def test_migrating_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_cascades_survives_when_its_table_is_made_anew(tmp_path: Path) -> None:
+    url, at = f"sqlite:///{tmp_path / 'warmline.db'}", "'2026-11-18 02:00:00'"
+    migrate(url, "0013")
+    with create_engine(url).begin() as connection:
+        for table, columns, values in (
+                ("teams", "name, level", "'Front line', 'front_line'"),
+                ("support_agents", "login, name, password_hash, role, team_id, languages, capacity, available, "
+                 "interface_language, active, created_at", f"'a', 'A', '-', 'agent', 1, '[]', 1, 0, 'en', 1, {at}"),
+                ("channel_identities", "channel, external_id, created_at", f"'web', 'v', {at}"),
+                ("conversations", "identity_id, channel, status, version, language, created_at, updated_at",
+                 f"1, 'web', 'resolved', 1, 'en', {at}, {at}"),
+                ("blocks", "identity_id, conversation_id, reason, blocked_by_id, created_at, held",
+                 f"1, 1, 'spam', 1, {at}, 0")):
+            connection.exec_driver_sql(f"INSERT INTO {table} (id, {columns}) VALUES (1, {values})")
+    migrate(url)
+    command.downgrade(configuration(url), "0013")
+    with create_engine(url).connect() as connection:
+        assert connection.exec_driver_sql("SELECT reason FROM blocks").scalar() == "spam"
+
+
 def test_going_down_leaves_nothing(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'warmline.db'}"
     migrate(url)

@@ -427,11 +427,11 @@ def test_the_log_is_read_page_by_page_whatever_is_written_meanwhile(desk: Desk) 
     assert (desk.ask(log.actions), desk.ask(log.object_kinds)) == (["claim", "look"], ["conversation", "ticket"])
 
 
-def test_nothing_changes_or_deletes_an_entry_of_the_log() -> None:
+def test_nothing_changes_or_deletes_an_entry_of_the_log_but_the_end_of_its_time() -> None:
     writes = re.compile(r"(update|delete)\((models\.)?AuditEntry|AuditEntry\.__table__\.(update|delete)|"
                         r"(UPDATE|DELETE FROM) audit_log|query\(AuditEntry\)")
     root = Path(crm_store.__file__).parent.parent
     sources = [path for package in ("crm_store", "desk", "gateway", "actions", "warmline")
                for path in (root / package).rglob("*.py")]
     assert len(sources) > 50
-    assert not [str(path) for path in sources if writes.search(path.read_text(encoding="utf8"))]
+    assert [path.name for path in sources if writes.search(path.read_text(encoding="utf8"))] == ["retention.py"]

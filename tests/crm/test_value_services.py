@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import select
 
-from crm_store.models import Customer, CustomerValue, Order, SlaClock, SlaEvent, ValueMark, ValueModel
+from crm_store.models import CustomerValue, Order, SlaClock, SlaEvent, ValueMark, ValueModel
 from crm_store.queries.queue import queue_for
 from crm_store.queries.value import (
     Wanted,
@@ -17,15 +17,15 @@ from crm_store.queries.value import (
     customers_by_value,
     group_of,
     groups_by,
-    value_for_export,
     value_of,
 )
 from crm_store.rules.points import SHOP_ZONE
 from crm_store.rules.value import SEGMENTS, STAGES
+from crm_store.services.erasure import ask_erasure, carry_out
 from crm_store.services.handoff import escalate_conversation
 from crm_store.services.nightly import run_nightly
+from crm_store.services.privacy import export_customer
 from crm_store.services.value import (
-    forget_value,
     judge_values,
     learn_from_values,
     mark_everybody,
@@ -307,24 +307,18 @@ def test_forgetting_leaves_nothing_and_nobody_counts_them_again(shop: Loyalty) -
     order = shop.order(customer, 30_000)
     shop.order(other, 1_000)
     recount(shop)
-    held = shop.ask(value_for_export, customer)
+    (held,) = shop.do(export_customer, customer, shop.now)["other"]["customer_values"]
     assert (held["purchases"], held["spent_fen"], held["stage"]) == (1, 30_000, "new")
-    assert held["last_on"] == "2026-11-18" and "customer_id" not in held
-
-    def erase(session: Any) -> int:
-        session.get(Customer, customer).erased_at = shop.now
-        session.execute(sa.update(Order).where(Order.id == order).values(total_fen=2, address=""))
-        return forget_value(session, customer)
-
-    assert shop.do(erase) >= 2, "the row and the mark of what the erasure changed"
-    assert shop.ask(value_for_export, customer) is None and marks(shop) == []
+    change(shop, order, total_fen=2)
+    asked = shop.do(ask_erasure, customer, asked_by="customer", now=shop.now, due_at=shop.now)
+    assert shop.do(carry_out, asked.id, key=b"key", now=shop.now) is not None
+    assert set(values(shop)) == {other}
     change(shop, order, total_fen=3)
     with shop.store.write() as session:
         mark_everybody(session)
     night(shop, shop.now)
     assert set(values(shop)) == {other} and marks(shop) == []
     assert shop.ask(value_of, customer, date(2026, 11, 18)) is None
-    assert shop.do(forget_value, 10**12) == 0
 
 
 def test_what_was_learned_is_kept_a_row_a_day(shop: Loyalty) -> None:

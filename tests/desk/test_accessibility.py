@@ -1,6 +1,7 @@
 """Every page in both languages, light and dark, by axe-core: nothing serious; and the learning queue by keys."""
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,11 +23,13 @@ RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "be
          "resultTypes": ["violations"]}
 SERIOUS = ("serious", "critical")
 PHONE = {"width": 390, "height": 844}
+UNSEEN = """(at => !!at && (at.left < 0 || at.right > innerWidth))(
+    document.querySelector(".top nav [aria-current]")?.getBoundingClientRect())"""  # where one is, of all the pages
 
 
-def lived_in(desk: Desk) -> World:
+def lived_in(desk: Desk, folder: Path) -> World:
     """A desk on which every page has something to show."""
-    world = World(desk, furnish(desk))
+    world = World(desk, furnish(desk, folder))
     now = desk.clock()
     desk.says("b", "我那个东西怎么还没影儿啊", intent="out_of_scope")
     desk.says("c", "you call this service", intent="ask_product", anger=0.75)
@@ -44,20 +47,22 @@ def lived_in(desk: Desk) -> World:
     return world
 
 
-def pages(world: World) -> list[str]:
-    """The addresses of the pages, as a manager reaches them."""
+def pages(world: World, login: str) -> list[str]:
+    """The addresses of the pages, as a manager reaches them; an admin reaches more."""
     talk = world.ids["conversation_id"]
     found = ["/desk", f"/desk?conversation={talk}", "/desk/notifications", "/desk/password", "/manage/logs",
              "/manage/logs?words=退款", "/manage/logs?words=nothing-like-it", f"/manage/logs/{talk}", "/manage/figures",
              "/manage/learning", "/manage/learning?kind=stuck", "/manage/learning?show=done", "/manage/settings",
              "/manage/settings/audit", "/manage/webhooks", "/manage/webhooks/new",
-             f"/manage/webhooks/{world.ids['webhook_id']}", "/manage/logs/999999"]
+             f"/manage/webhooks/{world.ids['webhook_id']}", "/manage/logs/999999", "/manage/feedback",
+             "/manage/feedback?status=", "/manage/care", "/manage/merges", "/manage/blocks", "/manage/value",
+             "/manage/exchange", f"/desk/conversations/{talk}/memory", f"/desk/conversations/{talk}/block"]
     with world.desk.store.read() as session:
         for path, area in AREAS.items():
             row = session.execute(select(area.model)).scalars().first()
             found += [f"/manage/settings/{path}", f"/manage/settings/{path}/{area.key_of(row)}"]
             found += [f"/manage/settings/{path}/new"] if area.new and area.creators == "manager" else []
-    return found
+    return found + (["/manage/privacy"] if login == "root" else [])
 
 
 def faults(page: Any) -> list[str]:
@@ -68,12 +73,12 @@ def faults(page: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(("login", "scheme"), [("ling", "light"), ("root", "dark")], ids=["zh-light", "en-dark"])
-def test_no_page_has_a_serious_fault(served: Served, login: str, scheme: str) -> None:
-    world = lived_in(served.desk)
+def test_no_page_has_a_serious_fault(served: Served, tmp_path: Path, login: str, scheme: str) -> None:
+    world = lived_in(served.desk, tmp_path)
     page = served.page(login, "/desk", color_scheme=scheme)
     language = "zh-Hans" if login == "ling" else "en"
     found = {}
-    for path in pages(world):
+    for path in pages(world, login):
         answer = page.goto(served.base + path)
         assert answer.status == (404 if path.endswith("/999999") else 200), path
         assert page.evaluate("document.documentElement.lang") == language
@@ -102,16 +107,22 @@ def test_axe_would_tell(served: Served) -> None:
 
 
 @pytest.mark.parametrize("login", ["ling", "root"], ids=["zh", "en"])
-def test_no_page_is_wider_than_a_phone(served: Served, login: str) -> None:
-    world = lived_in(served.desk)
+def test_no_page_is_wider_than_a_phone(served: Served, tmp_path: Path, login: str) -> None:
+    world = lived_in(served.desk, tmp_path)
     page = served.page(login, "/manage/logs", viewport=PHONE)
-    wide = {}
-    for path in pages(world):
+    wide, unseen = {}, []
+    for path in pages(world, login):
         page.goto(served.base + path)
         width = page.evaluate("document.documentElement.scrollWidth")
         if width > PHONE["width"]:
             wide[path] = width
-    assert not wide
+        if page.evaluate(UNSEEN):
+            unseen.append(path)
+    assert not wide and not unseen
+
+
+def test_all_the_pages_of_the_console_fit_beside_the_desks_tools(served: Served) -> None:
+    assert served.page("root").evaluate("document.documentElement.scrollWidth") == 1280
 
 
 def labels(desk: Desk) -> list[tuple[str | None, str | None]]:

@@ -27,6 +27,7 @@ def test_a_lead_picks_two_decides_and_both_authors_are_told(desk: Desk) -> None:
     client = desk.client("zhang")
     text = client.get(PAGE).text
     assert "&lt;script&gt;" in text and "<script>alert" not in text and "<b>李雷" not in text
+    assert re.search(r'name="feedback"[^>]*><span class="sr">[^<]*建议送货到门口</span>', text), "heard, not only seen"
     answer = client.post(f"{PAGE}?status=new&topic=delivery", data={
         "feedback": [str(each) for each in ids], "status": "planned", "text": f"谢谢 {HOSTILE}"})
     assert answer.status_code == 303

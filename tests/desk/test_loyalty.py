@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from crm_store.models import AuditEntry, Message, Order, PointsEntry, Redemption, Reward, Ticket
+from crm_store.models import AuditEntry, Conversation, Message, Order, PointsEntry, Redemption, Reward, Ticket
 from crm_store.queries.points import points_balance
 from crm_store.services.points import earn_points_for_order, redeem_reward
 from tests.desk.conftest import Desk
@@ -203,3 +203,14 @@ def test_the_pane_offers_the_counter_to_the_owner_only(lite_shop: Counter) -> No
     for button in (f'data-grant="{shop.ticket}"', f'data-came-back="{NUMBER}"', "data-serve="):
         assert button in owner and button not in manager
     assert 'max="' in owner and "最多可补偿" in owner
+
+
+def test_a_case_of_somebody_else_or_of_another_conversation_is_not_made_good_here(lite_shop: Counter) -> None:
+    other = lite_shop.desk.escalated("b", "又来了", assignee="wang", customer_id=lite_shop.customer)
+    with lite_shop.desk.store.read() as session:
+        elsewhere = session.execute(select(Ticket.id).where(Ticket.conversation_id == other)).scalar_one()
+    shown = lite_shop.desk.client("wang").get(f"/desk?conversation={lite_shop.talk}").text
+    assert f'data-grant="{lite_shop.ticket}"' in shown and f'data-grant="{elsewhere}"' not in shown
+    with lite_shop.desk.store.write() as session:  # unlinked: the case is still the customer's, the chat is a guest's
+        session.get(Conversation, lite_shop.talk).customer_id = None
+    assert lite_shop.grant(100).status_code == 404 and lite_shop.told() == []

@@ -21,6 +21,7 @@ def test_an_agent_sees_where_it_was_said_and_forgets_it(desk: Desk) -> None:
     for page in (address, f"/desk?conversation={talk}"):
         text = client.get(page).text
         assert "&lt;img src=x" in text and HOSTILE not in text and "过敏" in text
+    assert 'aria-label="忘掉: &lt;img' in client.get(address).text, "which one is forgotten is heard"
     assert desk.client("lee").post(f"{address}/{fact}/forget").status_code == 404
     assert [client.post(f"{address}/{fact}/forget").status_code for _ in range(2)] == [303, 404]
     assert client.post(f"{address}/tone", data={"tone": "brisk"}).status_code == 303

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from crm_store.models import AuditEntry, ChannelIdentity, Conversation, Merge
+from crm_store.models import AuditEntry, ChannelIdentity, Conversation, Customer, Merge
 from tests.desk.conftest import Desk
 
 PAGE = "/manage/merges"
@@ -37,9 +37,18 @@ def test_a_manager_looks_merges_and_undoes(desk: Desk) -> None:
         assert session.execute(select(ChannelIdentity.customer_id)).scalar_one() == gone
 
 
-def test_hostile_numbers_find_nobody(lite: Desk) -> None:
-    records(lite)
-    client = lite.client("ling")
+def test_a_number_counts_before_the_phone_of_somebody_else(desk: Desk) -> None:
+    records(desk)
+    third = desk.customer("韩梅")
+    with desk.store.write() as session:
+        session.get(Customer, third).number = "13800138000"
+    text = desk.client("ling").get(f"{PAGE}?kept=13800138000&gone=13900139000").text
+    assert f'name="kept_id" value="{third}"' in text
+
+
+def test_hostile_numbers_find_nobody(desk: Desk) -> None:
+    records(desk)
+    client = desk.client("ling")
     for written in ("%00", "%27%20OR%201=1--", "x" * 500, "%F0%9F%92%A9", "0", "-"):
         answer = client.get(f"{PAGE}?kept=WLC00001&gone={written}")
         assert answer.status_code == 200 and 'id="seen"' not in answer.text

@@ -59,6 +59,21 @@ def test_an_admin_takes_a_copy_along(admins: Desk) -> None:
     assert [(entry.actor_kind, entry.object_id) for entry in audited(admins, "export")] == [("agent", str(customer))]
 
 
+def test_the_number_of_a_merged_record_leads_to_the_person(admins: Desk) -> None:
+    customer, number = person(admins)
+    gone = admins.customer("第二份", phone="13700000001")
+    with admins.store.write() as session:
+        session.get(Customer, gone).merged_into_id = customer
+        old = session.get(Customer, gone).number
+    browser = admins.client("root")
+    assert number in browser.get(PAGE, params={"number": old}).text
+    sent = browser.post(f"{PAGE}/copy", data={"number": old})
+    with zipfile.ZipFile(io.BytesIO(sent.content)) as archive:
+        told = json.loads(archive.read("data.json"))
+    assert told["customer"]["number"] == number
+    assert [each["phone"] for each in told["merged_records"]] == ["13700000001"]
+
+
 def test_erasing_takes_the_number_twice_and_gives_a_proof(admins: Desk) -> None:
     _, number = person(admins)
     browser = admins.client("root")

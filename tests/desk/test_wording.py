@@ -70,7 +70,7 @@ def test_scripts_and_templates_ask_for_words_that_exist_and_no_word_is_left_over
     assert set(re.findall(r'\bsay\("(\w+)"', scripts)) <= set(FOR_SCRIPTS)
     built = re.compile(r"(status|delivery|channel|consent|language|short|order|role|grade|promise|reason|kind|state|"
                        r"view|queue_empty|sla|cause|mood|valence|author|error|notice|key|hand_back|take_over|intent|audit|"
-                       r"stage|topic|decision|care|fact|tone|merged|privacy|period|exchange_kind|exchange_state|exchange_outcome)_")
+                       r"stage|topic|decision|care|fact|tone|merged|privacy|attachment|not_kept|period|exchange_kind|exchange_state|exchange_outcome)_")
     everywhere = scripts + templates + "".join(
         file.read_text(encoding="utf8") for file in STATIC.parent.glob("*.py") if file.name != "wording.py")
     assert not [key for key in WORDS if key not in everywhere and not built.match(key)]

@@ -17,6 +17,7 @@ from crm_store.models import Message, MessageDelivery
 from crm_store.services import delivery as services
 from crm_store.services.handoff import claim_conversation, escalate_conversation, reply_to_customer
 from gateway import delivery
+from gateway.telegram import MOST_ERRANDS
 from tests.gateway.conftest import BotDouble, Records, Threaded
 from tests.gateway.telegram_bench import BOT, CHAT, Bench, telegram_bench
 
@@ -182,6 +183,66 @@ async def test_typing_is_shown_as_long_as_the_bot_is_at_it(sqlite_records: Recor
         await bench.telegram.type_on()
         await bench.telegram.idle()
         assert calls(double, "sendChatAction") == 3
+
+
+async def test_a_look_that_fails_ends_no_loop(sqlite_records: Records, bot: BotDouble, served: Threaded, double: Double,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = threading.Event()
+
+    def failing(*_: Any, **__: Any) -> list[int]:
+        failed.set()
+        raise ZeroDivisionError
+
+    async with telegram_bench(sqlite_records, bot, served, double) as bench:
+        double.say(BOT, CHAT, "hi")
+        await bench.fetch()
+        await bench.dispatcher.idle()
+        with monkeypatch.context() as patched:
+            patched.setattr(services, "lanes_waiting", failing)
+            running = asyncio.create_task(bench.delivery.run())
+            assert await asyncio.to_thread(failed.wait, SOON)
+        bench.delivery.told(None, None)
+        await until(bench, ["re: hi"])
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_courtesies_stay_within_their_number(sqlite_records: Records, bot: BotDouble, served: Threaded,
+                                                   double: Double) -> None:
+    go_on = threading.Event()
+
+    def think(_: Any) -> None:
+        assert go_on.wait(SOON)
+
+    bot.before = think
+    async with telegram_bench(sqlite_records, bot, served, double) as bench:
+        for chat in range(3):
+            double.say(BOT, CHAT + chat, "hi")
+        await bench.fetch()
+        shown, busy = calls(double, "sendChatAction"), {asyncio.Future() for _ in range(MOST_ERRANDS + 2)}
+        bench.telegram._errands |= busy
+        await bench.telegram.type_on()
+        bench.telegram._errands -= busy
+        await bench.telegram.idle()
+        assert calls(double, "sendChatAction") == shown == 3
+        go_on.set()
+        await bench.dispatcher.idle()
+
+
+async def test_what_an_outage_left_goes_out_without_a_second_wait(
+        sqlite_records: Records, bot: BotDouble, served: Threaded, double: Double,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "LANES_AT_ONCE", 2)
+    chats = [CHAT + number for number in range(5)]
+    async with telegram_bench(sqlite_records, bot, served, double) as bench:
+        for chat in chats:
+            double.say(BOT, chat, "hi")
+        await bench.fetch()
+        await bench.dispatcher.idle()
+        async with delivering(bench):
+            with anyio.fail_after(SOON):
+                while any(bench.texts(chat) != ["re: hi"] for chat in chats):
+                    await anyio.sleep(0.01)
 
 
 def _deliveries(records: Records) -> list[MessageDelivery]:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import select
+from sqlalchemy.exc import DataError, NoResultFound
 
 from bench.telegram_double import Double, Fault, make_app
 from crm_store.models import ChannelIdentity, Conversation, Escalation, Message, TelegramBot, TelegramUpdate
@@ -359,14 +360,16 @@ async def test_what_makes_no_sense_changes_nothing(sqlite_records: Records, bot:
     assert incoming(sqlite_records) == ["[内容]"]  # a message without anything that is known
 
 
+@pytest.mark.parametrize("mistake", [RuntimeError("a mistake"), NoResultFound(), DataError("x", {}, Exception())],
+                         ids=lambda mistake: type(mistake).__name__)
 async def test_an_update_that_a_mistake_of_ours_cannot_store_keeps_nobody_waiting(
-        sqlite_records: Records, bot: BotDouble, served: Threaded, double: Double,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+        sqlite_records: Records, bot: BotDouble, served: Threaded, double: Double, monkeypatch: pytest.MonkeyPatch,
+        mistake: Exception) -> None:
     real = read_update
 
     def broken(update: Any) -> Any:
         if update["message"]["text"] == "break":
-            raise RuntimeError("a mistake")
+            raise mistake
         return real(update)
 
     monkeypatch.setattr("gateway.telegram_inbox.read_update", broken)

@@ -153,7 +153,10 @@ async def test_what_cannot_be_kept_is_refused_with_the_reason(
     assert [each.reason for each in sqlite_records.all(Attachment, Attachment.state == "refused")] == [
         "too_large", "too_large", "empty", "kind", "kind", "gone", "gone"]
     assert on_disk(tmp_path) == []
-    assert bench.texts()[0].startswith("您发来的文件太大")
+    too_large, not_kept = words("too_large", "zh", kind="文件", limit=0), words("not_kept", "zh", kind="文件")
+    told = bench.texts()
+    assert told[0] == too_large and told.count(too_large) == 2, "what was only found out later is said too"
+    assert told.count(not_kept) == 3 and told[-1] == words("not_readable", "zh", kind="文件")
 
 
 async def test_telegrams_own_limit_is_a_reason_too(
@@ -264,7 +267,8 @@ async def test_a_customer_who_is_forgotten_meanwhile_leaves_no_file(
         await bench.fetch()
         second = sqlite_records.one(Attachment, Attachment.state == "waiting")
         claimed = sqlite_records.do(claim_file, second.id, sqlite_records.clock())
-        places = sqlite_records.do(forget_attachments, [sqlite_records.one(ChannelIdentity).id])
+        theirs = Attachment.identity_id == sqlite_records.one(ChannelIdentity).id
+        _, places = sqlite_records.do(forget_attachments, theirs)
         files.delete(places)
         await bench.telegram.files._get(claimed)
     assert len(places) == 2 and sqlite_records.all(Attachment) == [] and on_disk(tmp_path) == []
@@ -275,9 +279,24 @@ async def test_a_bot_that_is_set_up_no_more_holds_up_nobody(
     async with telegram_bench(sqlite_records, bot, served, double, files=files) as bench:
         double.say(BOT, CHAT, None, document=double.file(PDF))
         await bench.fetch()
-        bench.telegram.files._bots = {}
+        bench.telegram.files._source_of = lambda address: None
         await fetch_files(bench)
-    assert sqlite_records.one(Attachment).attempts == 1
+    assert (sqlite_records.one(Attachment).attempts, sqlite_records.one(Attachment).state) == (1, "waiting")
+
+
+async def test_a_full_disk_is_waited_for(
+        sqlite_records: Records, bot: BotDouble, served: Threaded, double: Double, files: AttachmentFiles,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    async with telegram_bench(sqlite_records, bot, served, double, files=files) as bench:
+        with monkeypatch.context() as patched:
+            patched.setattr(AttachmentFiles, "room", lambda self: 1000)
+            await only(bench, document=double.file(PDF))
+        waiting = sqlite_records.one(Attachment)
+        assert (waiting.state, waiting.attempts) == ("waiting", 0)
+        assert not [call for call in double.calls if call[1] == "file"]
+        sqlite_records.clock.advance(seconds=channel_files.FULL_SECONDS)
+        await fetch_files(bench)
+    assert sqlite_records.one(Attachment).state == "kept"
 
 
 async def test_the_token_reaches_no_log(

@@ -13,6 +13,7 @@ branch_labels = None
 depends_on = None
 
 TABLE, CONSTRAINT = "channel_identities", "ck_channel_identities_channel"
+CASCADING = "blocks"
 BEFORE = "channel IN ('web', 'http', 'telegram')"
 AFTER = "channel IN ('web', 'http', 'telegram', 'wechat')"
 
@@ -49,8 +50,11 @@ def _check(before: str, after: str) -> None:
     if before not in made:
         raise RuntimeError(f"{TABLE} has no check that can be changed")
     # SQLite changes no constraint, so the table is made anew. Others refer to it: until the commit, its rows may miss.
+    # The rows of the one that cascades go with the table and come back.
     for statement in (
             "PRAGMA defer_foreign_keys = ON", f"CREATE TEMPORARY TABLE kept AS SELECT * FROM {TABLE}",
+            f"CREATE TEMPORARY TABLE kept_cascading AS SELECT * FROM {CASCADING}",
             f"DROP TABLE {TABLE}", made.replace(before, after), f"INSERT INTO {TABLE} SELECT * FROM kept",
-            "DROP TABLE kept", *indexes):
+            f"INSERT INTO {CASCADING} SELECT * FROM kept_cascading", "DROP TABLE kept", "DROP TABLE kept_cascading",
+            *indexes):
         connection.exec_driver_sql(statement)

@@ -29,7 +29,7 @@ def upgrade() -> None:
         sa.Column("channel", sa.String(length=20), nullable=False),
         sa.Column("said_at", TIME, nullable=False),
         sa.Column("confirmed_at", TIME, nullable=False),
-        sa.CheckConstraint("kind IN ('allergy', 'diet', 'like', 'dislike', 'delivery', 'other')",
+        sa.CheckConstraint("kind IN ('name', 'allergy', 'diet', 'like', 'dislike', 'delivery', 'other')",
                            name=op.f("ck_facts_kind")),
         sa.ForeignKeyConstraint(["customer_id"], ["customers.id"], name=op.f("fk_facts_customer_id")),
         sa.ForeignKeyConstraint(["conversation_id"], ["conversations.id"], name=op.f("fk_facts_conversation_id")),
