@@ -29,7 +29,7 @@ from gateway.callers import address_of, refuse_cross_site
 from gateway.chat_view import ATTACHMENTS
 from gateway.deps import GatewayDeps
 from gateway.dispatch import Dispatcher
-from gateway.limits import TokenBuckets
+from gateway.limits import BURST, TokenBuckets
 from gateway.metrics import RECEIVED
 from gateway.problems import DISCARDED, GatewayRoute, Problem, invalid, problem_for, rate_limited
 from gateway.visitors import CHANNEL, identity_id_of, new_visitor, remember_visitor, visitor_of
@@ -168,7 +168,8 @@ class ChatAttachments:
         words_of = _words(hint or "zh", file.content.kind)
         received = receive_message(
             session, channel=CHANNEL, external_id=visitor, text=caption or words_of("attachment"),
-            channel_message_id=upload.message_id, now=now, language_hint=hint, a_minute=self._deps.chat_rate)
+            channel_message_id=upload.message_id, now=now, language_hint=hint,
+            a_minute=BURST * self._deps.chat_rate)
         if not received.duplicate:
             RECEIVED.labels(CHANNEL).inc()
             if received.message.held == BLOCKED:

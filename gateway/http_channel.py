@@ -27,7 +27,7 @@ from crm_store.services.messages import mark_delivered, receive_message, replies
 from gateway.chat_view import PAGE, chat_view, owner_of, shown_buttons
 from gateway.deps import GatewayDeps
 from gateway.dispatch import Dispatcher
-from gateway.limits import TokenBuckets
+from gateway.limits import BURST, TokenBuckets
 from gateway.metrics import RECEIVED
 from gateway.problems import (
     GatewayRoute,
@@ -196,7 +196,7 @@ class HttpChannel:
         """The message, its conversation and owner, and whether it is handled: None where it is held back."""
         received = receive_message(
             session, channel=CHANNEL, external_id=asked.sender, text=asked.text, payload=asked.payload,
-            channel_message_id=asked.message_id, now=self._deps.clock(), a_minute=self._deps.http_rate)
+            channel_message_id=asked.message_id, now=self._deps.clock(), a_minute=BURST * self._deps.http_rate)
         if not received.duplicate:
             RECEIVED.labels(CHANNEL).inc()
         return (received.message.id, received.conversation.id, owner_of(received.conversation.status),

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from datetime import datetime
 
 KEPT = 20_000
+BURST = 2  # of a bucket's rate: it is full, and what it gains meanwhile: the most that passes it within a minute
 
 
 class TokenBuckets:

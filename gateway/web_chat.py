@@ -31,7 +31,7 @@ from gateway.chat_view import ChatState, ChatView, chat_view
 from gateway.chat_words import WORDS
 from gateway.deps import GatewayDeps
 from gateway.dispatch import Dispatcher
-from gateway.limits import TokenBuckets
+from gateway.limits import BURST, TokenBuckets
 from gateway.metrics import RECEIVED
 from gateway.problems import GatewayRoute, Problem, json_object_of, problem_for, rate_limited, refuse_invalid
 from gateway.visitors import (
@@ -206,7 +206,7 @@ class WebChat:
     def _receive(self, visitor: str, asked: ChatMessageIn, session: Session) -> dict[str, Any]:
         received = receive_message(
             session, channel=CHANNEL, external_id=visitor, text=asked.text, payload=asked.payload,
-            channel_message_id=asked.message_id, now=self._deps.clock(), a_minute=self._deps.chat_rate,
+            channel_message_id=asked.message_id, now=self._deps.clock(), a_minute=BURST * self._deps.chat_rate,
             language_hint=asked.language if asked.language in LANGUAGES else None)
         if not received.duplicate:
             RECEIVED.labels(CHANNEL).inc()

@@ -174,8 +174,8 @@ async def look(notifier: Notifier) -> None:
     await notifier.idle()
 
 
-def hook(records: Records, url: str) -> Any:
-    return records.do(notice_settings.create_webhook, records.agent(), name="ops", url=url, kinds=[],
+def hook(records: Records, url: str, *kinds: str) -> Any:
+    return records.do(notice_settings.create_webhook, records.agent(), name="ops", url=url, kinds=list(kinds),
                       now=records.clock())
 
 
@@ -198,7 +198,7 @@ def outgoing(now: datetime, **more: Any) -> Outgoing:
 
 
 async def test_a_webhook_is_signed_and_says_what_happened(records: Records, receiver: Receiver) -> None:
-    made = hook(records, receiver.url)
+    made = hook(records, receiver.url, "sla_breached")
     message = store_message(records)
     ticket = records.do(open_ticket, records.conversation(), kind="handoff", summary="x", idempotency_key="t",
                         now=records.clock())

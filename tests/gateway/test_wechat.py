@@ -537,6 +537,7 @@ async def test_no_secret_and_no_token_reaches_a_log(sqlite_records: Records, bot
                                                     double: WechatDouble, caplog: pytest.LogCaptureFixture,
                                                     capsys: pytest.CaptureFixture[str]) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="httpx")  # the service keeps it silent
     caplog.handler.setFormatter(MaskingFormatter("%(levelname)s %(name)s %(message)s"))
     async with wechat_bench(sqlite_records, bot, served, double) as bench:
         await answered(bench, PERSON)
