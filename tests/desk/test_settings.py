@@ -179,7 +179,7 @@ def test_new_things_are_made_and_found_in_their_lists(desk: Desk) -> None:
     assert [p.name for p in sorted(stored(desk, SlaPolicy), key=lambda p: p.position)] == [
         "Gold handoff", "handoff", "rest"]
     assert count(desk, KnowledgeArticle) == 1 and count(desk, Reward) == 1
-    assert ling.get(HOME).text.count('class="card"') == len(AREAS) + 2
+    assert ling.get(HOME).text.count('class="card"') == len(AREAS) + 4, "and audit, notices, imports, merges"
 
 
 def test_what_cannot_be_accepted_is_said_beside_the_field_and_what_was_typed_stays(lite: Desk) -> None:
