@@ -78,6 +78,7 @@ class Delivery:
         now, served = self._deps.clock(), tuple(self._serving)
         if len(served) >= MOST_LANES:
             return
+        self._told_again.update(served)  # one that has just found nothing would miss what is left out here
         most = delivery.LANES_AT_ONCE
         waiting = await self._deps.transactions.read(
             lambda session: delivery.lanes_waiting(session, tuple(self._adapters), now, besides=served, most=most))
