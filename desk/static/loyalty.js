@@ -1,5 +1,6 @@
 // What an agent does with a customer's record: make good, take an order back, serve a code, unlink a channel.
 import { refreshConversation } from "./conversation.js";
+import { forgetDraft, keyOf } from "./drafts.js";
 import { ask, place, post, say, toast } from "./page.js";
 
 const grant = document.getElementById("ask-grant");
@@ -23,12 +24,15 @@ async function makeGood({ grant: ticket, number }) {
   form(grant).reset();
   grant.querySelector("h2").textContent = say("grant_title", { number });
   const conversation = place.conversation;
-  const key = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   const answer = await ask(grant, form(grant).elements.points);
   if (!answer || conversation !== place.conversation) return;
-  await send(`tickets/${ticket}/grant`,
-    { points: Number(answer.get("points")), reason: answer.get("reason").trim(), idempotency_key: key },
-    ({ points }) => say("points_given", { points: points.toLocaleString() }));
+  const [points, reason] = [Number(answer.get("points")), answer.get("reason").trim()];
+  const name = `${conversation}:grant:${ticket}`;  // what was sent twice for want of an answer is given once
+  await send(`tickets/${ticket}/grant`, { points, reason, idempotency_key: keyOf(name, `${points}:${reason}`, "grant") },
+    () => {
+      forgetDraft(name);
+      return say("points_given", { points: points.toLocaleString() });
+    });
 }
 
 async function takeBack({ cameBack: number, total }) {
