@@ -10,8 +10,9 @@ from crm_store.queries.knowledge import article
 LEAST_SURE = 0.5
 SURE_ENOUGH = 0.7  # where the NLU took the message for something that articles do not answer
 OWN = any_of(
-    "我的", "我(那|这|這|还|還|有|是|能|上|昨)", "给我(查|看)", "帮我", "幫我", r"\bmy\b", r"\bmine\b",
-    r"\bi (have|had|got)\b", r"\b(am|was|did|have|do) i\b", r"\bi'(m|ve)\b",
+    "我的", "我(那|这|這|还|還|有|是|能|上|昨|现在|現在|积|積|等级|等級|算)", "俺", "给我(查|看)", "帮我", "幫我",
+    "^查", "(查|看)(一下|下|一哈)$", r"\bmy\b", r"\bmine\b", r"\bi (have|had|got)\b", r"\b(am|was|did|have|do) i\b",
+    r"\bi'(m|ve)\b", r"^check\b", r"\bcheck( (pls|plz|please))?$",
 )
 
 

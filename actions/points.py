@@ -34,13 +34,20 @@ COUNTED = re.compile(r"一[只条支盏台个张套件]$")
 
 
 class PointsAction(ShopAction):
-    """An action about somebody's points: a guest proves first who they are."""
+    """An action about somebody's points: a guest proves first who they are.
+
+    Attributes:
+        general: whether the intent is also that of people who only want to know the rule; how many points there are is
+            nothing that an article knows.
+    """
+
+    general = False
 
     def act(self, turn: Turn) -> None:
         """Answer guests who ask in general; send others to link_form, and come back."""
         if turn.customer is not None:
             self.tell(turn, turn.customer)
-        elif not answered_in_general(turn):
+        elif not (self.general and answered_in_general(turn)):
             ask_to_link(turn, self.called)
 
     @abstractmethod
@@ -94,6 +101,7 @@ class ActionPointsExpiry(PointsAction):
     """When points lapse."""
 
     called = "action_points_expiry"
+    general = True
 
     def tell(self, turn: Turn, customer: Customer) -> None:
         """The next days on which some do."""
@@ -110,6 +118,7 @@ class ActionTier(PointsAction):
     """The membership level, its benefits, and the way to the next."""
 
     called = "action_tier"
+    general = True
 
     def tell(self, turn: Turn, customer: Customer) -> None:
         """Both levels with their benefits."""

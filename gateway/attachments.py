@@ -147,7 +147,8 @@ class ChatAttachments:
             raise self._too_large() from error
         kept = KeptFile(content, writing.size, writing.sha256)
         try:
-            stored = await self._deps.transactions.write(partial(self._store, visitor, upload, token, kept))
+            stored = await self._deps.transactions.write(partial(self._store, visitor, upload, token, kept),
+                                                          urgent=True)
         except InvalidMessage as error:
             self._deps.files.delete([place_of(token)])
             raise problem_for(error, NAMES) from error

@@ -114,7 +114,7 @@ class Telegram:
             return done
 
         try:
-            done = await self._deps.transactions.write(store)
+            done = await self._deps.transactions.write(store, urgent=True)
         except Exception as error:  # the edge of the loop
             if may_pass(error):
                 raise

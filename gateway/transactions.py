@@ -1,14 +1,18 @@
 """Runs database work off the event loop: one transaction a call, on threads that do not get into each other's way.
 
 SQLite lets one writer in at a time and makes the others sleep and poll. Writers of this process queue for one thread
-instead, which costs nothing and is fair; PostgreSQL gets several.
+instead, which costs nothing; PostgreSQL gets several. Whoever waits for an acknowledgement goes before the bot's turns,
+which take much longer anyhow: a channel that is not acknowledged in time sends the message again.
 """
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from queue import PriorityQueue
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import DataError, MultipleResultsFound, NoResultFound, SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -33,15 +37,17 @@ class Transactions:
     def __init__(self, store: Store) -> None:
         self._store = store
         writers = 1 if store.engine.dialect.name == "sqlite" else WRITERS
-        self._writers = ThreadPoolExecutor(writers, thread_name_prefix="crm-write")
+        self._writers = _Writers(writers)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="crm-read")
 
-    async def write(self, work: Callable[[Session], Result]) -> Result:
+    async def write(self, work: Callable[[Session], Result], *, urgent: bool = False) -> Result:
         """Run ``work`` in a transaction and commit it; its result must not need the session any more.
 
-        A caller that is cancelled meanwhile does not undo it: the transaction runs to its end.
+        A caller that is cancelled meanwhile does not undo it: the transaction runs to its end. ``urgent`` work, for
+        which a channel waits to acknowledge a message, goes before all that still waits for a thread.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._writers, self._write, work)
+        result: Result = await asyncio.wrap_future(self._writers.submit(partial(self._write, work), urgent))
+        return result
 
     async def read(self, work: Callable[[Session], Result]) -> Result:
         """Run ``work`` in a session that changes nothing."""
@@ -49,7 +55,7 @@ class Transactions:
 
     def close(self) -> None:
         """Let the threads end; work under way is finished."""
-        self._writers.shutdown(wait=True)
+        self._writers.close()
         self._readers.shutdown(wait=True)
 
     def _write(self, work: Callable[[Session], Result]) -> Result:
@@ -59,3 +65,32 @@ class Transactions:
     def _read(self, work: Callable[[Session], Result]) -> Result:
         with self._store.read() as session:
             return work(session)
+
+
+class _Writers:
+    """Threads that take what is urgent first, and otherwise what has waited longest."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="crm-write")
+        self._waiting: PriorityQueue[tuple[bool, int, Future[Any], Callable[[], Any]]] = PriorityQueue()
+        self._numbers = itertools.count()
+
+    def submit(self, work: Callable[[], Any], urgent: bool) -> Future[Any]:
+        future: Future[Any] = Future()
+        self._waiting.put((not urgent, next(self._numbers), future, work))
+        self._threads.submit(self._take_one)  # not always this one, but as many as were put
+        return future
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True)
+
+    def _take_one(self) -> None:
+        _, _, future, work = self._waiting.get()
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            result = work()
+        except BaseException as error:  # handed to whoever waits, as an executor does
+            future.set_exception(error)
+        else:
+            future.set_result(result)

@@ -193,7 +193,7 @@ class WebChat:
         except ValidationError as error:
             raise refuse_invalid(error) from error
         try:
-            stored = await self._deps.transactions.write(partial(self._receive, visitor, asked))
+            stored = await self._deps.transactions.write(partial(self._receive, visitor, asked), urgent=True)
         except InvalidMessage as error:
             raise problem_for(error, NAMES) from error
         self._deps.bell.ring()

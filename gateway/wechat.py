@@ -114,7 +114,7 @@ class Wechat:
             return self._inbox.store(session, app_id, post)
 
         try:
-            done = await self._deps.transactions.write(store)
+            done = await self._deps.transactions.write(store, urgent=True)
         except NotGenuine:
             raise
         except Exception as error:  # the edge of the channel

@@ -13,13 +13,13 @@ from rasa.shared.core.trackers import DialogueStateTracker
 
 from bot.policies.unlearned import UnlearnedPolicy
 from crm_store.rules.escalation import Thresholds, reason_to_escalate
+from crm_store.rules.memory import tells_a_name
 
 ACTION_HAND_OVER = "action_hand_over"
 HANDOVER_REASON = "handover_reason"  # the slot that tells the action why, and marks in the past where a human took over
 NOT_UNDERSTOOD = "not_understood"  # the slot an action sets to the id of a message the bot could not answer
 FORMS_ABANDONED = "forms_abandoned"  # how often each form was stopped by the customer
 INTENT_OUT_OF_SCOPE = "out_of_scope"
-INTENT_REQUEST_HUMAN = "request_human"
 MESSAGES_LOOKED_AT = 3
 DEFAULT_THRESHOLDS = {"route": 0.80, "watch": 0.50}
 
@@ -96,10 +96,9 @@ def reason_in(events: Sequence[Event], *, forms_abandoned: int, in_a_form: bool)
                 break
             misunderstood += 1
     return reason_to_escalate(
-        intent=newest.intent_name, angers=angers,
+        intent=None if tells_a_name(newest.text or "") else newest.intent_name, angers=angers,
         thresholds=Thresholds(route=float(limits["route"]), watch=float(limits["watch"])),
         misunderstood_in_a_row=misunderstood, forms_abandoned=forms_abandoned,
-        asked=newest.intent_name == INTENT_REQUEST_HUMAN,
     )
 
 

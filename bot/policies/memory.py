@@ -59,7 +59,12 @@ def _asks_of_memory(tracker: DialogueStateTracker) -> bool:
     if message is None or _is_button(message):
         return False
     wish = wish_in(message.text or "")
-    if wish is None or message.intent_name in (NOT_TO_NOTE if wish.do == "note" else NEVER):
+    if wish is None:
+        return False
+    if wish.do == "note":
+        # "call me Ann" reads like a wish for a call, and its words are plainer than any intent
+        return wish.kind == "name" or message.intent_name not in NOT_TO_NOTE
+    if message.intent_name in NEVER:
         return False
     return wish != LAST or _was_spoken_of(tracker)
 

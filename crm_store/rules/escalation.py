@@ -33,7 +33,7 @@ def band(anger: float | None, thresholds: Thresholds) -> str:
 
 def reason_to_escalate(
     *, intent: str | None, angers: Sequence[float | None], thresholds: Thresholds, misunderstood_in_a_row: int,
-    forms_abandoned: int, asked: bool = False,
+    forms_abandoned: int,
 ) -> str | None:
     """The reason why this message needs a human, or None where the bot goes on.
 
@@ -43,12 +43,11 @@ def reason_to_escalate(
         thresholds: those of the customer's tier.
         misunderstood_in_a_row: turns the bot did not understand, this one included.
         forms_abandoned: how often the customer has left the same form.
-        asked: a person was asked for in another way than the intent, such as a button.
 
     Returns:
         "asked", "anger", "stuck" or None; the first that holds, in this order.
     """
-    if asked or intent == ASKED_INTENT:
+    if intent == ASKED_INTENT:
         return "asked"
     if angers and band(angers[0], thresholds) == "route":
         return "anger"

@@ -18,14 +18,22 @@ _ASKS = re.compile(
     r"[?？]|吗|呢|么$|什么|怎么|哪|几点|多久|多少|为啥|为什么|咋|谁|如何|能不能|可不可以|可以不|是不是|有没有|会不会|要不要"
     r"|^(what|which|who|when|where|why|can|could|do|does|did|is|are|will|would|how)\b", re.IGNORECASE)
 _CLAUSES = re.compile(r"[，,；;。！!：:\n]|[.] |但是?|不过|所以|\b(?:but|so|because|and i|and my)\b", re.IGNORECASE)
-_ZH, _EN = r"^(?:请)?(?:记住|记一下|记得)?[，,：: ]*", r"^(?:please )?(?:remember )?(?:that )?"  # may introduce a fact
+_ZH = r"^(?:请)?(?:记住|记一下|记得)?[，,：: ]*"  # may introduce a fact
+_EN = r"^(?:please )?(?:remember[:,]? )?(?:that )?"
 _ZH_ASKED = r"^(?:请)?(?:记住|记一下|记得)[，,：: ]*"  # must introduce it
+_BEFORE_ZH = re.compile(r"^(?:请|麻烦|拜托)?(?:你|您)?(?:帮我|帮忙)?(?:记住|记一下|记下来?|备注一下)[，,：: ]*")
+_AFTER_ZH = re.compile(r"[，,。；; ]*(?:请|麻烦|拜托)?(?:你|您)?(?:帮我|帮忙)?(?:记住|记一下|记下来?|记着|备注一下)"
+                       r"(?:吧|哦|啊|[，, ]*谢谢)*" + _END)
+_AFTER_EN = re.compile(
+    r"[,.; -]+please (?:remember|note|keep)(?: (?:it|that|this)(?: in mind)?)?" + _END +
+    r"|[,.; -]+(?:please )?(?:remember|note|keep) (?:it|that|this)(?: in mind)?(?:,? please)?" + _END, re.IGNORECASE)
 _CALLED = r"(?!去|来|等|先|再|不|找|办|打|给|重|自|怎|如|一|直|滚|爸|爹|爷|妈)(?P<what>[\u4e00-\u9fffA-Za-z·]{1,8}?)"
 _NOTES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (kind, re.compile(words + _END, re.IGNORECASE)) for kind, words in (
         ("name", r"^(?:请你?|以后请?|你)就?叫我" + _CALLED + r"(?:就好|就行|就可以|吧)?"),
         ("name", r"^叫我" + _CALLED + r"(?:就好|就行|就可以|吧)"),
         ("name", r"^(?:please |just )?call me (?P<what>(?-i:[A-Z])[\w.'-]{1,20}(?: (?-i:[A-Z])[\w.'-]{1,20})?)"),
+        ("allergy", _ZH_ASKED + r"对(?P<what>.{1,30}?)(?:会)?过敏(?:的)?"),
         ("allergy", _ZH + r"我(?:是)?对(?P<what>.{1,30}?)(?:会)?过敏(?:的|者)?"),
         ("allergy", _EN + r"(?:i'?m|i am) (?:very |severely )?allergic to (?P<what>.{2,50}?)"),
         ("allergy", _EN + r"i have an? (?:severe |bad )?(?!severe |bad )(?P<what>[\w -]{2,30}?) allergy"),
@@ -39,7 +47,7 @@ _NOTES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("like", _ZH_ASKED + r"我(?:特别|很|最)?(?:喜欢|爱|只喝|只要|习惯)(?P<what>.{1,30}?)"),
         ("like", r"^(?:please )?remember (?:that )?i (?:really )?(?:like|love|prefer|only drink|only want) "
                  r"(?P<what>.{2,40}?)"),
-        ("delivery", r"^(?:请)?(?:以后|记住|记一下|记得)[，,：: ]*"
+        ("delivery", r"^(?:请)?(?:以后|记住|记一下|记得)(?:以后|[，,：: ])*"
                      r"(?P<what>(?=.{0,8}(?:快递|包裹|送货|派送|配送|放))"
                      r"(?=.*(?:门口|门卫|前台|驿站|快递柜|自提柜|保安|物业|邻居|代收|敲门|门铃|电话|周末|工作日"
                      r"|早上|上午|中午|下午|晚上|白天)).{4,40}?)"),
@@ -66,7 +74,7 @@ _NOT_A_FACT = re.compile(  # the shop's business, and what it holds anyway
     r"密码|訂單|订单|账|帐|地址|数据|信息|资料|记录|手机号|电话号|邮箱|号码|会员|评论|评价|积分|发票|优惠|券|码|单号"
     r"|退[货款换]|[退换]了?$|换货|换[个成一]|赔|投诉|举报|曝光|起诉|你们|您们|我们|客服|机器人|人工|态度|服务|广告|推销|营销|短信"
     r"|上次|买|收到|下单|发货|付款|顺丰|通知|告诉|放假|放心|放弃|鸽子|加钱|再破|还没|没有|亏|一套|催|最后|说的话|包装|面料|颜色$|尺码|价格|质量|骗|预售|流程|过期"
-    r"|^(?:等|被|跟|想|要)|了$|了给|排队"
+    r"|^(?:等|被|跟|想|要)|了$|了给|排队|\d{6}"
     r"|\b(?:passwords?|orders?|ordered|accounts?|pin|codes?|data|information|info|details|history|records?|e-?mails?"
     r"|phone|number|address|card|coupons?|vouchers?|receipts?|invoices?|refunds?|returns?|exchange|points|profile|cart"
     r"|parcel is|packages?|delivery|shipping|app|website|service|staff|agents?|(?:chat)?bots?|robots?|spam|ads"
@@ -134,12 +142,28 @@ def wish_in(text: str) -> Wish | None:
     forgotten = _FORGET.match(said)
     if forgotten:
         return _forgetting(forgotten)
+    said = _with_the_asking_first(said)
     for kind, words in _NOTES:
         found = words.match(said)
         if found:
             what = found["what"].strip(" ，,。.")
             return Wish("note", kind, what[:FACT_LENGTH]) if _is_clear(what) else None
     return None
+
+
+def tells_a_name(text: str) -> bool:
+    """Whether a sentence says what to call the customer, which only sounds like a wish for a call."""
+    wish = wish_in(text)
+    return wish is not None and (wish.do, wish.kind) == ("note", "name")
+
+
+def _with_the_asking_first(said: str) -> str:
+    """The sentence with "please remember" in the place and the words where the patterns look for it."""
+    for asked, first in ((_BEFORE_ZH, "记住"), (_AFTER_ZH, "记住"), (_AFTER_EN, "remember ")):
+        rest = asked.sub("", said, count=1)
+        if rest and rest != said:
+            return first + rest
+    return said
 
 
 def _forgetting(found: re.Match[str]) -> Wish | None:

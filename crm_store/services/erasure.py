@@ -59,7 +59,8 @@ LOCK_TRIES = 5
 ROOTS = ("customers", "channel_identities", "conversations", "tickets")
 KEPT = frozenset({
     *ROOTS, "orders", "order_items", "shipments", "points_entries", "points_allocations", "redemptions", "sla_clocks",
-    "sla_events", "escalations", "ratings", "audit_log", "erasures", "tombstones"})
+    "sla_events", "escalations", "ratings", "recommendations", "audit_log", "erasures", "tombstones"})
+AGREED = frozenset({"facts"})  # the customer's, who agreed to each: they outlive the conversation they were said in
 FREE_TEXT = ("reason", "text", "words", "name", "note", "summary", "wish", "query")
 GONE = "erased"
 
@@ -358,7 +359,8 @@ def conditions_of(ids: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     for table in Base.metadata.sorted_tables:
         if table.name in KEPT:
             continue
-        references = [(key.parent, key.column.table) for key in table.foreign_keys]
+        references = [(key.parent, key.column.table) for key in table.foreign_keys
+                      if table.name not in AGREED or key.column.table.name == "customers"]
         said = any(target.name in ("conversations", "messages") for _, target in references)
         found = []
         for column, target in references:
@@ -374,7 +376,7 @@ def conditions_of(ids: Mapping[str, Sequence[int]]) -> dict[str, Any]:
 def _forget_rows(session: Session, ids: Mapping[str, Sequence[int]], done: Forgotten) -> None:
     conditions = conditions_of(ids)
     for table in reversed(Base.metadata.sorted_tables):
-        if table.name in KEPT:
+        if table.name in KEPT | AGREED:
             for key in table.foreign_keys:
                 if key.column.table.name in conditions:
                     gone = select(*key.column.table.primary_key.columns).where(conditions[key.column.table.name])

@@ -11,7 +11,7 @@ from rasa_sdk.executor import CollectingDispatcher
 from actions.base import LISTEN, ShopAction
 from actions.complaints import ActionComplaintStatus
 from actions.orders import ActionRefundStatus
-from actions.points import ActionPointsExpiry, ActionTier
+from actions.points import ActionPointsBalance, ActionPointsExpiry, ActionPointsHistory, ActionTier
 from actions.privacy import ActionManagePrivacy
 from actions.turn import Turn
 from bench.evaluation.knowledge_store import NOW, KnowledgeStore, knowledge_store
@@ -60,8 +60,19 @@ def test_ones_own_refund_is_looked_into_and_so_is_what_is_near_to_no_article(kno
             [], ["order_status_form"])
 
 
-def test_ones_own_points_need_a_link(knowledge: KnowledgeStore) -> None:
-    heard, follows = said(knowledge, ActionPointsExpiry(), "我的积分什么时候过期", "ask_points_expiry", "points-expiry")
+@pytest.mark.parametrize(("action", "text", "intent", "slug"), [
+    (ActionPointsExpiry(), "我的积分什么时候过期", "ask_points_expiry", "points-expiry"),
+    (ActionTier(), "查会员等级", "ask_tier", "tiers"), (ActionTier(), "等级看一下", "ask_tier", "tiers"),
+    (ActionTier(), "member level check", "ask_tier", "tiers"),
+    (ActionPointsBalance(), "查积分", "ask_points_balance", "link-by-code"),
+    (ActionPointsBalance(), "积分余额", "ask_points_balance", "points-rules"),
+    (ActionPointsBalance(), "current points", "ask_points_balance", "points-rules"),
+    (ActionPointsHistory(), "积分明细", "ask_points_history", "points-rules"),
+    (ActionPointsHistory(), "200 points disappeared", "ask_points_history", "points-rules"),
+])
+def test_ones_own_points_need_a_link_however_like_an_article_it_sounds(
+        knowledge: KnowledgeStore, action: ShopAction, text: str, intent: str, slug: str) -> None:
+    heard, follows = said(knowledge, action, text, intent, slug)
     assert [one["response"] for one in heard] == ["utter_link_first"] and follows == ["link_form"]
 
 

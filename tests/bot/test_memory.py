@@ -36,6 +36,11 @@ def test_a_customer_is_greeted_by_the_name_they_go_by(talk: Talk) -> None:
     assert talk.say("你好", "greet").text.startswith("雷哥，您好")
 
 
+def test_a_name_is_heard_also_where_it_sounds_like_a_wish_for_a_call(talk: Talk) -> None:
+    assert "要我记住叫您小雷吗" in talk.say("以后叫我小雷", "request_human").text
+    assert "叫您Ann" in talk.say("call me Ann", "request_human").text
+
+
 def test_a_complaint_is_never_taken_for_something_to_remember(talk: Talk) -> None:
     heard = talk.say("我对坚果过敏", "file_complaint")
     assert "记住" not in heard.text and "validate_complaint_form" in heard.actions

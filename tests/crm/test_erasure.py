@@ -23,10 +23,12 @@ from crm_store.models import (
     DataCopy,
     DialogueTracker,
     Erasure,
+    Fact,
     Feedback,
     Message,
     Order,
     PointsEntry,
+    Recommendation,
     SlaClock,
     Ticket,
     Tombstone,
@@ -85,6 +87,9 @@ def live(desk: Desk) -> int:
                           address=ADDRESS, total_fen=9900, placed_at=desk.now, note=f"call {PHONE}"))
         session.add(Feedback(customer_id=customer, conversation_id=talk, text=SAID, created_at=desk.now,
                              idempotency_key="f"))
+        session.add(Fact(customer_id=customer, kind="allergy", what="坚果", conversation_id=talk, message_id=message,
+                         channel="web", said_at=desk.now, confirmed_at=desk.now))
+        session.add(Recommendation(customer_id=customer, conversation_id=talk, asked_at=desk.now, score=9))
         session.add(DialogueTracker(sender_id=str(talk), events=json.dumps([{"text": SAID}]), updated_at=desk.now))
         session.add(Attachment(message_id=message, identity_id=session.get(Message, message).identity_id,
                                token="ab" * 24, kind="photo", name="欧阳若曦.jpg", state="kept", created_at=desk.now))
@@ -115,7 +120,7 @@ def test_nothing_of_the_person_is_left_and_the_books_stay(desk: Desk, eraser: Er
         trace.table for trace in left(desk)}
     done = erase(desk, eraser, customer)
     assert left(desk) == [] and not file.exists()
-    assert not desk.all(Message) and not desk.all(Consent)
+    assert not desk.all(Message) and not desk.all(Consent) and not desk.all(Fact)
     (order,), (ticket,), (talk,) = desk.all(Order), desk.all(Ticket), desk.all(Conversation)
     assert (order.total_fen, order.customer_id, order.phone) == (9900, customer, "")
     assert (ticket.summary, ticket.customer_id, ticket.status) == ("", None, "resolved")
@@ -394,6 +399,8 @@ def test_what_was_kept_long_enough_goes_and_the_preview_says_so(desk: Desk, tmp_
     gone = retention.keep_periods(desk.store, tmp_path, now)
     assert gone["guests"] == gone["conversations"] == 1 and not desk.all(Message) and not file.exists()
     assert not any(retention.keep_periods(desk.store, tmp_path, now).values())
+    assert [(fact.what, fact.message_id) for fact in desk.all(Fact)] == [("坚果", None)], "agreed to, not only said"
+    assert [each.score for each in desk.all(Recommendation)] == [9], "a figure"
     assert desk.all(Customer)[0].phone == PHONE, "who buys stays known"
     assert not any(desk.ask(retention.preview, now).values())
 

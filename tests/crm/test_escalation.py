@@ -14,8 +14,7 @@ angers = st.one_of(st.none(), st.floats(0, 1))
 
 
 def reason(*newest_first: float | None, **more: Any) -> str | None:
-    facts = {"intent": "greet", "thresholds": SILVER, "misunderstood_in_a_row": 0, "forms_abandoned": 0,
-             "asked": False, **more}
+    facts = {"intent": "greet", "thresholds": SILVER, "misunderstood_in_a_row": 0, "forms_abandoned": 0, **more}
     return reason_to_escalate(angers=newest_first, **facts)
 
 
@@ -38,7 +37,7 @@ def test_anger_routes_at_once_or_after_two_of_three_watched(newest_first: list[f
 
 
 @pytest.mark.parametrize(("facts", "expected"), [
-    ({"intent": "request_human"}, "asked"), ({"asked": True}, "asked"), ({"misunderstood_in_a_row": 2}, None),
+    ({"intent": "request_human"}, "asked"), ({"misunderstood_in_a_row": 2}, None),
     ({"misunderstood_in_a_row": 3}, "stuck"), ({"forms_abandoned": 1}, None), ({"forms_abandoned": 2}, "stuck"),
     ({"intent": None}, None),
 ])

@@ -7,6 +7,13 @@ from crm_store.rules.memory import is_about, wish_in
 
 SAYS_SOMETHING_ELSE = """
 我的订单到哪里了
+我要退货，麻烦记一下
+订单号WL20261115001，麻烦记一下
+我电话13800138000，记一下
+好的，记住了
+对你们的服务过敏，麻烦记一下
+Call me when my parcel arrives, please remember
+my order is late, please note that
 快递怎么还没到
 忘了带小票还能退吗
 忘了带小票
@@ -243,6 +250,13 @@ from now on leave it at the front door|note
 please always ring the bell twice|note
 please remember that my dog is called Max|note
 remember that I have two cats|note
+对坚果过敏，麻烦记一下|note
+麻烦帮我记一下，我对坚果过敏|note
+我喜欢硬一点的枕头，记一下|note
+以后快递放门口，麻烦备注一下|note
+I'm allergic to nuts, please remember that|note
+I like firm pillows, please note|note
+remember: I'm allergic to peanuts|note
 忘掉它|forget
 忘了吧|forget
 忘掉我对坚果过敏这件事|forget
