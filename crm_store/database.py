@@ -1,6 +1,8 @@
 """Opens the CRM store on SQLite or PostgreSQL and hands out sessions (units of work)."""
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -14,6 +16,7 @@ from sqlalchemy.pool import QueuePool
 from sqlalchemy.types import TypeDecorator
 
 SQLITE_BUSY_TIMEOUT_MS = 10_000
+SQLITE_LOOK_MS = 5
 
 
 class UtcDateTime(TypeDecorator):  # type: ignore[type-arg]
@@ -105,5 +108,30 @@ def _prepare_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("warmline_write")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        if connection.get_execution_options().get("warmline_write"):
+            _wait_for_the_write_lock(connection)
+        else:
+            connection.exec_driver_sql("BEGIN")
+
+
+def _wait_for_the_write_lock(connection: Connection) -> None:
+    """Begin a transaction that writes; every few milliseconds, where another process has the lock.
+
+    SQLite itself looks ever more seldom, at last every 100 ms: whoever came early waits longest, and an acknowledgement
+    with them.
+    """
+    raw = connection.connection.dbapi_connection
+    until = time.monotonic() + SQLITE_BUSY_TIMEOUT_MS / 1000
+    raw.execute(f"PRAGMA busy_timeout={SQLITE_LOOK_MS}")
+    try:
+        while time.monotonic() < until:
+            try:
+                raw.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    break
+            else:
+                return
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # for the error of SQLAlchemy's
+    finally:
+        raw.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT_MS}")

@@ -41,7 +41,6 @@ from gateway.metrics import TURN_SECONDS, TURNS
 log = logging.getLogger(__name__)
 
 SCAN_SECONDS = 1.0
-RECHECK_SECONDS = 1.0  # how often a waiter asks the store whether another process has handled its message
 LEASE_SPARE_SECONDS = 20.0  # of a lease, beyond the bot's time
 SETTLED_KEPT = 2000
 
@@ -87,11 +86,20 @@ class Dispatcher:
             await self._deps.bot.close()
 
     async def scan(self) -> None:
-        """Serve every conversation that waits: new ones, postponed ones that are due, those a dead process left."""
-        now = self._deps.clock()
-        for conversation_id in await self._deps.transactions.read(
-                lambda session: dispatch.conversations_waiting(session, now)):
+        """Serve every conversation that waits: new ones, postponed ones that are due, those a dead process left.
+
+        And tell those who wait for a message that another process has handled.
+        """
+        now, waited_for = self._deps.clock(), set(self._waiting)
+
+        def look(session: Session) -> tuple[list[int], set[int]]:
+            return dispatch.conversations_waiting(session, now), _handled(waited_for, session)
+
+        waiting, handled = await self._deps.transactions.read(look)
+        for conversation_id in waiting:
             self.wake(conversation_id)
+        for message_id in handled:
+            self._tell(message_id, True)
 
     def wake(self, conversation_id: int) -> None:
         """Serve a conversation now: something was committed for it. Never waits."""
@@ -121,19 +129,11 @@ class Dispatcher:
         return await self._deps.transactions.write(partial(read, message_id))
 
     async def _told(self, message_id: int, timeout: float, waiter: _Waiter) -> bool:
-        loop = asyncio.get_running_loop()
         self._waiting.setdefault(message_id, set()).add(waiter)
-        deadline = loop.time() + timeout
         try:
-            while True:
-                left = deadline - loop.time()
-                done, _ = await asyncio.wait({waiter.told}, timeout=max(0.0, min(left, RECHECK_SECONDS)))
-                if done:
-                    return waiter.told.result()
-                if await self._deps.transactions.read(partial(_is_handled, message_id)):
-                    return True
-                if left <= RECHECK_SECONDS:
-                    return False
+            done, _ = await asyncio.wait({waiter.told}, timeout=timeout)
+            return waiter.told.result() if done else bool(
+                await self._deps.transactions.read(partial(_handled, {message_id})))
         finally:
             waiters = self._waiting.get(message_id, set())
             waiters.discard(waiter)
@@ -262,6 +262,9 @@ class Dispatcher:
             self._settled[message_id] = None
             if len(self._settled) > SETTLED_KEPT:
                 self._settled.popitem(last=False)
+        self._tell(message_id, handled)
+
+    def _tell(self, message_id: int, handled: bool) -> None:
         for waiter in self._waiting.pop(message_id, ()):
             if not waiter.told.done():
                 waiter.told.set_result(handled)
@@ -272,5 +275,6 @@ class Dispatcher:
             self.wake(conversation_id)
 
 
-def _is_handled(message_id: int, session: Session) -> bool:
-    return session.execute(select(Message.handled_at).where(Message.id == message_id)).scalar_one_or_none() is not None
+def _handled(message_ids: set[int], session: Session) -> set[int]:
+    return set() if not message_ids else set(session.execute(
+        select(Message.id).where(Message.id.in_(message_ids), Message.handled_at.is_not(None))).scalars())

@@ -1,8 +1,9 @@
 """Runs database work off the event loop: one transaction a call, on threads that do not get into each other's way.
 
 SQLite lets one writer in at a time and makes the others sleep and poll. Writers of this process queue for one thread
-instead, which costs nothing; PostgreSQL gets several. Whoever waits for an acknowledgement goes before the bot's turns,
-which take much longer anyhow: a channel that is not acknowledged in time sends the message again.
+instead, which costs nothing. PostgreSQL gets a few, and not more: what they do is mostly Python, so that more of them
+would only slow each other down. Whoever waits for an acknowledgement goes before the bot's turns, which take much
+longer anyhow: a channel that is not acknowledged in time sends the message again.
 """
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from sqlalchemy.orm import Session
 from crm_store.database import Store
 
 READERS = 4
-WRITERS = 8
+WRITERS = 2
 
 Result = TypeVar("Result")
 
@@ -36,8 +37,9 @@ class Transactions:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        writers = 1 if store.engine.dialect.name == "sqlite" else WRITERS
-        self._writers = _Writers(writers)
+        one_writer = store.engine.dialect.name == "sqlite"
+        self._writers = _Writers(1 if one_writer else WRITERS)
+        self._urgent = self._writers if one_writer else _Writers(1)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="crm-read")
 
     async def write(self, work: Callable[[Session], Result], *, urgent: bool = False) -> Result:
@@ -46,7 +48,8 @@ class Transactions:
         A caller that is cancelled meanwhile does not undo it: the transaction runs to its end. ``urgent`` work, for
         which a channel waits to acknowledge a message, goes before all that still waits for a thread.
         """
-        result: Result = await asyncio.wrap_future(self._writers.submit(partial(self._write, work), urgent))
+        result: Result = await asyncio.wrap_future(
+            (self._urgent if urgent else self._writers).submit(partial(self._write, work), urgent))
         return result
 
     async def read(self, work: Callable[[Session], Result]) -> Result:
@@ -56,6 +59,7 @@ class Transactions:
     def close(self) -> None:
         """Let the threads end; work under way is finished."""
         self._writers.close()
+        self._urgent.close()
         self._readers.shutdown(wait=True)
 
     def _write(self, work: Callable[[Session], Result]) -> Result:

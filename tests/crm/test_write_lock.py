@@ -1,0 +1,68 @@
+"""Waiting for SQLite's one writer."""
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+
+from crm_store import database
+from crm_store.database import Store
+
+SOMETHING = sa.text("SELECT 1")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    with_table = Store(f"sqlite:///{tmp_path}/lock.db")
+    with with_table.write() as session:
+        session.execute(sa.text("CREATE TABLE seen (n INTEGER)"))
+    with_table.close()
+    return tmp_path / "lock.db"
+
+
+def test_a_writer_waits_until_another_process_is_done(path: Path) -> None:
+    store, other = Store(f"sqlite:///{path}"), Store(f"sqlite:///{path}")
+    waits, done = threading.Event(), threading.Event()
+
+    def write() -> None:
+        waits.set()
+        with store.write() as session:
+            session.execute(sa.text("INSERT INTO seen SELECT count(*) FROM seen"))
+        done.set()
+
+    with other.write() as session:
+        session.execute(sa.text("INSERT INTO seen VALUES (0)"))
+        writer = threading.Thread(target=write)
+        writer.start()
+        assert waits.wait(10) and not done.wait(0.1)
+    writer.join(10)
+    with store.read() as session:
+        assert list(session.execute(sa.text("SELECT n FROM seen ORDER BY n")).scalars()) == [0, 1]
+    store.close()
+    other.close()
+
+
+def test_it_does_not_wait_for_ever_and_waits_again_the_next_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "SQLITE_BUSY_TIMEOUT_MS", 30)
+    store, other = Store(f"sqlite:///{path}"), Store(f"sqlite:///{path}")
+    with other.write() as session:
+        session.execute(SOMETHING)
+        with pytest.raises(OperationalError, match="locked"), store.write() as late:
+            late.execute(SOMETHING)
+    with store.write() as session:
+        session.execute(sa.text("INSERT INTO seen VALUES (1)"))
+        assert session.execute(sa.text("PRAGMA busy_timeout")).scalar_one() == 30
+    store.close()
+    other.close()
+
+
+def test_what_is_no_lock_is_told_at_once(tmp_path: Path) -> None:
+    nowhere = tmp_path / "db"
+    Store(f"sqlite:///{nowhere}").close()
+    nowhere.write_bytes(b"this is no database at all, and long enough to be looked at" * 20)
+    store = Store(f"sqlite:///{nowhere}")
+    with pytest.raises(sa.exc.DatabaseError, match="not a database"), store.write() as session:
+        session.execute(SOMETHING)
