@@ -35,7 +35,7 @@ from crm_store.services.exchange_points import store_points
 from crm_store.services.exchange_rows import OUTCOMES, Batch
 
 ROWS_AT_ONCE = 250
-PAUSE_SECONDS = 0.03  # on SQLite others wait by looking again every 100 ms; without a gap they may look in vain
+PAUSE_SECONDS = 0.01  # on SQLite others look for the writer every few milliseconds; without a gap they may look in vain
 ERRORS_KEPT = 500
 LEASE = timedelta(minutes=1)  # far longer than some hundred rows take
 ATTEMPTS = 3

@@ -38,7 +38,7 @@ SHORTEST_DAYS: Mapping[str, int] = {"guests": 7, "conversations": 30, "attachmen
 LONGEST_DAYS = 36_500
 AT_ONCE = 50
 GUESTS_AT_ONCE = 1  # what names a guest is looked for in the whole audit log, and SQLite has one writer
-PAUSE_SECONDS = 0.03  # so that the others get their turn, see crm_store.services.exchange
+PAUSE_SECONDS = 0.01  # so that the others get their turn, see crm_store.services.exchange
 UPLOADS = "exchange"  # where in the data folder the shop's files wait
 UPLOADS_KEPT = timedelta(days=1)
 
