@@ -7,7 +7,7 @@ from rasa.core.policies.policy import PolicyPrediction
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.shared.core.constants import ACTION_LISTEN_NAME
 from rasa.shared.core.domain import Domain
-from rasa.shared.core.events import ActionExecuted, UserUttered
+from rasa.shared.core.events import ActionExecuted, SlotSet, UserUttered
 from rasa.shared.core.trackers import DialogueStateTracker
 
 from bot.policies.escalation import answers_a_message
@@ -21,6 +21,7 @@ NOT_TO_NOTE = frozenset((
     "redeem_points"))
 NEVER = frozenset(("request_human", "file_complaint"))
 SPOKEN_OF = frozenset((ACTION_MEMORY, "action_keep_fact"))
+OFFER = "keep_fact"
 LATELY = 3  # messages
 LAST = Wish("forget", "last")
 
@@ -66,7 +67,9 @@ def _asks_of_memory(tracker: DialogueStateTracker) -> bool:
         return wish.kind == "name" or message.intent_name not in NOT_TO_NOTE
     if message.intent_name in NEVER:
         return False
-    return wish != LAST or _was_spoken_of(tracker)
+    if wish != LAST:
+        return True
+    return _was_spoken_of(tracker) and not _answers_an_offer(tracker)  # to which "don't" is only a no
 
 
 def _was_spoken_of(tracker: DialogueStateTracker) -> bool:
@@ -79,6 +82,19 @@ def _was_spoken_of(tracker: DialogueStateTracker) -> bool:
                 return False
         elif isinstance(event, ActionExecuted) and event.action_name in SPOKEN_OF:
             return True
+    return False
+
+
+def _answers_an_offer(tracker: DialogueStateTracker) -> bool:
+    """Whether the turn before this message ended with an offer to keep something."""
+    messages = 0
+    for event in reversed(tracker.applied_events()):
+        if isinstance(event, UserUttered):
+            messages += 1
+            if messages > 1:
+                return False
+        elif messages == 1 and isinstance(event, SlotSet) and event.key == "offer":
+            return bool(event.value == OFFER)
     return False
 
 

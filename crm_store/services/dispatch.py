@@ -14,6 +14,7 @@ from crm_store.errors import NotFound
 from crm_store.models import ChannelIdentity, Conversation, Customer, Escalation, Message, Tier
 from crm_store.models.customers import LANGUAGES
 from crm_store.rules.escalation import DEFAULT_THRESHOLDS, WATCH_WINDOW, Thresholds, band
+from crm_store.rules.memory import wish_in
 from crm_store.services.floods import READ, take_held
 from crm_store.services.handoff import escalate_conversation
 from crm_store.services.locking import lock_conversation
@@ -299,6 +300,8 @@ def _with_empathy(conversation: Conversation, turn: Turn, replies: Sequence[Repl
     told = turn.context.get("thresholds")
     thresholds = Thresholds(told["route"], told["watch"]) if told else DEFAULT_THRESHOLDS
     if not said or understood is None or band(understood.anger, thresholds) != "watch":
+        return said
+    if wish_in(turn.text):  # "what do you remember of me" is no complaint, and who wants it short wants no more words
         return said
     first, language = said[0], conversation.language
     said[0] = Reply(f"{say('empathy', language)}\n{first.text}", first.buttons)

@@ -30,6 +30,14 @@ def test_a_no_keeps_nothing_and_a_later_yes_is_to_nothing(talk: Talk) -> None:
     assert rows(talk, Fact) == []
 
 
+def test_a_no_in_words_of_forgetting_forgets_nothing_that_was_kept_before(talk: Talk) -> None:
+    talk.say("我对坚果过敏", "inform")
+    talk.say("记住吧", "affirm")
+    talk.say("我不喜欢香菜", "inform")
+    talk.say("不用记住", "deny")
+    assert [fact.what for fact in rows(talk, Fact)] == ["坚果"]
+
+
 def test_a_customer_is_greeted_by_the_name_they_go_by(talk: Talk) -> None:
     assert "要我记住叫您雷哥吗" in talk.say("以后叫我雷哥吧", "inform").text
     talk.say("好", "affirm")

@@ -195,6 +195,12 @@ def test_between_watch_and_route_the_bot_is_kind_and_offers_a_person(sqlite_desk
     assert sqlite_desk.turn(again.conversation.id).context["offered"] is empathy
 
 
+def test_who_asks_something_of_the_memory_is_not_comforted(sqlite_desk: Desk) -> None:
+    received = sqlite_desk.write("你还记得我什么")
+    sqlite_desk.answer(sqlite_desk.turn(received.conversation.id), "一", anger=0.6)
+    assert [reply.text for reply in sqlite_desk.ask(replies_to, received.message.id)] == ["一"]
+
+
 def test_a_person_is_offered_once(sqlite_desk: Desk) -> None:
     received = sqlite_desk.write("so slow")
     offer = Reply("Sorry?", [{"title": "Yes, a person", "payload": "/request_human"}])
