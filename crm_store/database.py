@@ -127,7 +127,7 @@ def _wait_for_the_write_lock(connection: Connection) -> None:
         while time.monotonic() < until:
             try:
                 raw.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
+            except sqlite3.Error as error:
                 if "locked" not in str(error):
                     break
             else:

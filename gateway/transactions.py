@@ -1,9 +1,9 @@
 """Runs database work off the event loop: one transaction a call, on threads that do not get into each other's way.
 
 SQLite lets one writer in at a time and makes the others sleep and poll. Writers of this process queue for one thread
-instead, which costs nothing. PostgreSQL gets a few, and not more: what they do is mostly Python, so that more of them
-would only slow each other down. Whoever waits for an acknowledgement goes before the bot's turns, which take much
-longer anyhow: a channel that is not acknowledged in time sends the message again.
+instead, which costs nothing. PostgreSQL gets a few, so that one that waits for a row does not hold up the others, and
+not more: what they do is mostly Python, and slows the others down. Whoever waits for an acknowledgement goes before the
+bot's turns, which take much longer anyhow: a channel that is not acknowledged in time sends the message again.
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from crm_store.database import Store
 
 READERS = 4
-WRITERS = 2
+WRITERS = 4  # of each kind
 
 Result = TypeVar("Result")
 
@@ -39,7 +39,7 @@ class Transactions:
         self._store = store
         one_writer = store.engine.dialect.name == "sqlite"
         self._writers = _Writers(1 if one_writer else WRITERS)
-        self._urgent = self._writers if one_writer else _Writers(1)
+        self._urgent = self._writers if one_writer else _Writers(WRITERS)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="crm-read")
 
     async def write(self, work: Callable[[Session], Result], *, urgent: bool = False) -> Result:
