@@ -169,12 +169,18 @@ def import_file(store: Store, stream: BinaryIO, wanted: Wanted, key: bytes, cloc
     """
     with tempfile.TemporaryFile(prefix="warmline-") as kept:
         report = check_file(store, stream, wanted, key, clock(), progress, kept)
-        with store.write() as session:
-            found = begin_import(session, wanted, digest_of(stream), report, clock())
-            report.import_id, report.state, report.resumed_at = found.id, found.state, found.rows_done
-        if report.state == "refused":
-            return report
-        return _store_parts(store, lambda _: _kept_parts(kept), report.import_id, key, clock, progress)
+        for attempt in range(1, ATTEMPTS + 1):
+            with store.write() as session:
+                found = begin_import(session, wanted, digest_of(stream), report, clock())
+                report.import_id, report.state, report.resumed_at = found.id, found.state, found.rows_done
+            if report.state == "refused":
+                return report
+            try:
+                return _store_parts(store, lambda _: _kept_parts(kept), report.import_id, key, clock, progress)
+            except WrongState:  # another process was storing the same file, and has just ended
+                if attempt == ATTEMPTS:
+                    raise
+    raise AssertionError("unreachable")
 
 
 def begin_import(session: Session, wanted: Wanted, sha256: str, report: Report, now: datetime) -> Import:

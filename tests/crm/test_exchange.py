@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import func, select
 
 from crm_store.database import Store
-from crm_store.errors import CrmError, ImportUnderWay
+from crm_store.errors import CrmError, ImportUnderWay, WrongState
 from crm_store.models import (
     Customer,
     Import,
@@ -253,6 +253,22 @@ def test_the_same_file_at_once_is_stored_once(shop: Store, now: datetime) -> Non
     outcomes = Desk(shop, now, None).at_once([once] * 4)
     assert set(outcomes) <= {"done", ImportUnderWay} and "done" in outcomes, outcomes
     assert len(all_of(shop, Order)) == len(all_of(shop, PointsEntry)) == 30 and balance(shop, "C1", now) == 300
+
+
+def test_who_joins_an_import_that_ends_before_they_take_it_begins_anew(
+        shop: Store, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_parts, tries = exchange._store_parts, list[int]()
+
+    def late(*arguments: Any) -> Any:
+        tries.append(1)
+        if len(tries) == 1:
+            raise WrongState(state="done")
+        return store_parts(*arguments)
+
+    monkeypatch.setattr(exchange, "_store_parts", late)
+    report = import_file(shop, io.BytesIO((ORDER + order("O1", total="10")).encode()), Wanted("orders", "f", ZONE), KEY,
+                         lambda: now)
+    assert report.state == "done" and report.counts["created"] == 1 and len(tries) == 2
 
 
 def test_conversations_go_on_beside_an_import(shop: Store, now: datetime) -> None:
