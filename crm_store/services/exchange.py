@@ -169,18 +169,13 @@ def import_file(store: Store, stream: BinaryIO, wanted: Wanted, key: bytes, cloc
     """
     with tempfile.TemporaryFile(prefix="warmline-") as kept:
         report = check_file(store, stream, wanted, key, clock(), progress, kept)
-        for attempt in range(1, ATTEMPTS + 1):
-            with store.write() as session:
-                found = begin_import(session, wanted, digest_of(stream), report, clock())
-                report.import_id, report.state, report.resumed_at = found.id, found.state, found.rows_done
+        with store.write() as session:
+            found = begin_import(session, wanted, digest_of(stream), report, clock())
+            report.import_id, report.state, report.resumed_at = found.id, found.state, found.rows_done
             if report.state == "refused":
                 return report
-            try:
-                return _store_parts(store, lambda _: _kept_parts(kept), report.import_id, key, clock, progress)
-            except WrongState:  # another process was storing the same file, and has just ended
-                if attempt == ATTEMPTS:
-                    raise
-    raise AssertionError("unreachable")
+            taken = _claim(session, found.id, clock())
+        return _store_parts(store, lambda _: _kept_parts(kept), taken, key, clock, progress)
 
 
 def begin_import(session: Session, wanted: Wanted, sha256: str, report: Report, now: datetime) -> Import:
@@ -188,7 +183,7 @@ def begin_import(session: Session, wanted: Wanted, sha256: str, report: Report, 
     before: Import | None = session.execute(
         select(Import).where(Import.sha256 == sha256, Import.kind == wanted.kind, Import.state == "running",
                              Import.time_zone == wanted.zone.key, Import.skip_wrong == wanted.skip_wrong)
-        .order_by(Import.id.desc()).limit(1)).scalar_one_or_none()
+        .order_by(Import.id.desc()).limit(1).with_for_update()).scalar_one_or_none()
     if before is not None:
         return before
     refused = bool(report.errors_total) and not wanted.skip_wrong
@@ -217,15 +212,14 @@ def store_import(store: Store, stream: BinaryIO, import_id: int, key: bytes, clo
     def parts(taken: Import) -> Iterator[_Part]:
         return _parts(ExchangeFile(stream, taken.kind, ZoneInfo(taken.time_zone)))
 
-    return _store_parts(store, parts, import_id, key, clock, progress)
-
-
-def _store_parts(store: Store, parts: Callable[[Import], Iterator[_Part]], import_id: int, key: bytes,
-                 clock: Callable[[], datetime], progress: Progress | None) -> Report:
-    worker = secrets.token_hex(8)
     with store.write() as session:
-        taken = _claim(session, import_id, worker, clock())
-        done = taken.rows_done
+        taken = _claim(session, import_id, clock())
+    return _store_parts(store, parts, taken, key, clock, progress)
+
+
+def _store_parts(store: Store, parts: Callable[[Import], Iterator[_Part]], taken: Import, key: bytes,
+                 clock: Callable[[], datetime], progress: Progress | None) -> Report:
+    import_id, worker, done = taken.id, taken.worker, taken.rows_done
     try:
         memory, at = dict[str, Any](), 0
         one_writer = store.engine.dialect.name == "sqlite"
@@ -321,7 +315,7 @@ def _store_part(store: Store, step: _Step, part: _Part, key: bytes, clock: Calla
             return
 
 
-def _claim(session: Session, import_id: int, worker: str, now: datetime) -> Import:
+def _claim(session: Session, import_id: int, now: datetime) -> Import:
     taken: Import | None = session.execute(
         select(Import).where(Import.id == import_id).with_for_update().execution_options(populate_existing=True)
     ).scalar_one_or_none()
@@ -333,7 +327,7 @@ def _claim(session: Session, import_id: int, worker: str, now: datetime) -> Impo
         raise ImportUnderWay(import_id=import_id)
     if taken.state == "ready":  # what was found when it was checked is found again when it is stored
         taken.counts, taken.errors, taken.errors_total = {}, [], 0
-    taken.state, taken.worker, taken.worker_until = "running", worker, now + LEASE
+    taken.state, taken.worker, taken.worker_until = "running", secrets.token_hex(8), now + LEASE
     session.flush()
     return taken
 

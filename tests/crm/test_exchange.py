@@ -6,15 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import func, select
 
 from crm_store.database import Store
-from crm_store.errors import CrmError, ImportUnderWay, WrongState
+from crm_store.errors import CrmError, ImportUnderWay
 from crm_store.models import (
     Customer,
     Import,
@@ -255,20 +257,25 @@ def test_the_same_file_at_once_is_stored_once(shop: Store, now: datetime) -> Non
     assert len(all_of(shop, Order)) == len(all_of(shop, PointsEntry)) == 30 and balance(shop, "C1", now) == 300
 
 
-def test_who_joins_an_import_that_ends_before_they_take_it_begins_anew(
-        shop: Store, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    store_parts, tries = exchange._store_parts, list[int]()
+def test_who_finds_a_running_import_that_is_just_ending_begins_anew(shop: Store, now: datetime) -> None:
+    file, wanted, reports = (ORDER + order("O1", total="10")).encode(), Wanted("orders", "f", ZONE), list[Any]()
+    import_file(shop, io.BytesIO(file), wanted, KEY, lambda: now)
 
-    def late(*arguments: Any) -> Any:
-        tries.append(1)
-        if len(tries) == 1:
-            raise WrongState(state="done")
-        return store_parts(*arguments)
+    def set_state(session: Any, state: str) -> None:
+        session.execute(sa.update(Import).values(state=state))
 
-    monkeypatch.setattr(exchange, "_store_parts", late)
-    report = import_file(shop, io.BytesIO((ORDER + order("O1", total="10")).encode()), Wanted("orders", "f", ZONE), KEY,
-                         lambda: now)
-    assert report.state == "done" and report.counts["created"] == 1 and len(tries) == 2
+    with shop.write() as session:
+        set_state(session, "running")
+    second = threading.Thread(target=lambda: reports.append(
+        import_file(shop, io.BytesIO(file), wanted, KEY, lambda: now)))
+    with shop.write() as session:
+        set_state(session, "done")
+        second.start()
+        second.join(0.5)
+        assert second.is_alive()
+    second.join(30)
+    assert [(each.state, each.counts, each.resumed_at) for each in reports] == [("done", {"unchanged": 1}, 0)]
+    assert len(all_of(shop, Import)) == 2
 
 
 def test_conversations_go_on_beside_an_import(shop: Store, now: datetime) -> None:

@@ -59,10 +59,19 @@ def test_it_does_not_wait_for_ever_and_waits_again_the_next_time(path: Path, mon
     other.close()
 
 
-def test_what_is_no_lock_is_told_at_once(tmp_path: Path) -> None:
-    nowhere = tmp_path / "db"
-    Store(f"sqlite:///{nowhere}").close()
-    nowhere.write_bytes(b"this is no database at all, and long enough to be looked at" * 20)
-    store = Store(f"sqlite:///{nowhere}")
-    with pytest.raises(sa.exc.DatabaseError, match="not a database"), store.write() as session:
-        session.execute(SOMETHING)
+def test_what_is_no_lock_is_told_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "SQLITE_BUSY_TIMEOUT_MS", 10**9)
+    store, told = Store(f"sqlite:///{path}"), list[str]()
+
+    def write() -> None:
+        with store.engine.connect().execution_options(warmline_write=True) as connection:
+            connection.connection.dbapi_connection.execute("BEGIN")
+            try:
+                connection.execute(SOMETHING)
+            except OperationalError as error:
+                told.append(str(error.orig))
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    writer.join(10)
+    assert told == ["cannot start a transaction within a transaction"]

@@ -24,16 +24,23 @@ def transactions(tmp_path: Path) -> Iterator[Transactions]:
     store.close()
 
 
-async def test_who_waits_for_an_acknowledgement_goes_first_and_the_others_keep_their_order(
-        transactions: Transactions) -> None:
-    begun, held, done = threading.Event(), threading.Event(), list[str]()
+async def hold(transactions: Transactions) -> tuple[asyncio.Task[None], threading.Event]:
+    """A unit of work that is under way until the event is set."""
+    begun, held = threading.Event(), threading.Event()
 
-    def hold(_: Session) -> None:
+    def work(_: Session) -> None:
         begun.set()
         held.wait(10)
 
-    first = asyncio.create_task(transactions.write(hold))
+    task = asyncio.create_task(transactions.write(work))
     await asyncio.to_thread(begun.wait, 10)
+    return task, held
+
+
+async def test_who_waits_for_an_acknowledgement_goes_first_and_the_others_keep_their_order(
+        transactions: Transactions) -> None:
+    done = list[str]()
+    first, held = await hold(transactions)
     rest = [asyncio.create_task(transactions.write(lambda _, name=name: done.append(name), urgent="ack" in name))
             for name in ("turn 1", "turn 2", "ack 1", "turn 3", "ack 2")]
     await asyncio.sleep(0)
@@ -52,14 +59,8 @@ async def test_what_fails_is_told_to_whoever_waits_and_to_nobody_else(transactio
 
 
 async def test_work_whose_caller_left_before_it_began_is_not_done(transactions: Transactions) -> None:
-    begun, held, done = threading.Event(), threading.Event(), list[int]()
-
-    def hold(_: Session) -> None:
-        begun.set()
-        held.wait(10)
-
-    first = asyncio.create_task(transactions.write(hold))
-    await asyncio.to_thread(begun.wait, 10)
+    done = list[int]()
+    first, held = await hold(transactions)
     left = asyncio.create_task(transactions.write(lambda _: done.append(1)))
     await asyncio.sleep(0)
     left.cancel()
