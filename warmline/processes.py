@@ -39,6 +39,14 @@ def quieten_libraries() -> None:
     warnings.filterwarnings("ignore")
 
 
+def rasa_arguments(settings: Settings) -> list[str]:
+    """What Rasa's command line is told."""
+    arguments = ["rasa", "run", "--model", str(MODEL), "--endpoints", endpoints_file(settings),
+                 "--credentials", "credentials.yml", "--interface", LOOPBACK, "--port", str(settings.bot_port),
+                 "--enable-api", f"--auth-token={settings.bot_token}"]  # one argument: a token may begin with "-"
+    return arguments + ["--debug"] * (settings.log_level == "DEBUG")
+
+
 def run_bot(settings: Settings) -> int:
     """Run Rasa with the trained model, on loopback, with its API behind the bot token.
 
@@ -56,11 +64,7 @@ def run_bot(settings: Settings) -> int:
         os.environ["SANIC_WORKERS"] = str(settings.bot_workers)
     quieten_libraries()
     # Rasa has no programmatic start with all of this; the token is in this list, not in what `ps` shows
-    sys.argv = ["rasa", "run", "--model", str(MODEL), "--endpoints", endpoints_file(settings),
-                "--credentials", "credentials.yml", "--interface", LOOPBACK, "--port", str(settings.bot_port),
-                "--enable-api", "--auth-token", settings.bot_token]
-    if settings.log_level == "DEBUG":
-        sys.argv.append("--debug")
+    sys.argv = rasa_arguments(settings)
     from rasa.__main__ import main
 
     main()

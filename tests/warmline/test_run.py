@@ -12,7 +12,7 @@ import yaml
 
 from tests.conftest import free_port
 from warmline.errors import CommandFailed
-from warmline.processes import endpoints_file
+from warmline.processes import endpoints_file, rasa_arguments
 from warmline.run import check_ports
 from warmline.settings import ROOT, load_settings
 
@@ -50,6 +50,14 @@ def test_redis_becomes_the_lock_store_of_the_dialogue_engine(tmp_path: Path) -> 
                                      "use_ssl": False}
     assert written["tracker_store"]["type"] == "bot.tracker_store.CrmTrackerStore"
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_rasa_reads_any_token_as_one(tmp_path: Path) -> None:
+    from rasa.__main__ import create_argument_parser
+
+    for token in ("-Qsixty-fourth", "--debug", "a=b", "plain"):
+        settings = load_settings({"WARMLINE_BOT_TOKEN": token, "WARMLINE_DATA_FOLDER": str(tmp_path)})
+        assert create_argument_parser().parse_args(rasa_arguments(settings)[1:]).auth_token == token
 
 
 def test_the_commands_behind_make_are_listed() -> None:
