@@ -24,10 +24,10 @@ from rasa.shared.core.events import (
     deserialise_events,
 )
 from rasa.shared.core.trackers import DialogueStateTracker
-from sqlalchemy.orm import Session
+from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.turn import running_turn
-from crm_store.database import Store
+from crm_store.database import Store, UtcDateTime
 from crm_store.models import Conversation, DialogueTracker
 
 TURNS_KEPT = 3  # rules look back one turn, the escalation policy three; every turn more is replayed at every message
@@ -59,7 +59,7 @@ class CrmTrackerStore(TrackerStore):  # type: ignore[misc]
         if store is None:
             if not host:
                 raise ValueError("endpoints.yml: tracker_store needs url, the database")
-            store = Store(host, **_pool(host))
+            store = Store(host)
         self.store = store
 
     async def retrieve(self, sender_id: str) -> DialogueStateTracker | None:
@@ -97,36 +97,23 @@ class CrmTrackerStore(TrackerStore):  # type: ignore[misc]
             return None if found is None else str(found)
 
     def _write(self, sender_id: str, events: str, at: datetime) -> None:
-        with self.store.write() as session:
-            if was_erased(session, sender_id):
-                return  # during the turn; nothing of it may come back
-            changed = session.execute(
-                sa.update(DialogueTracker).where(DialogueTracker.sender_id == sender_id)
-                .values(events=events, updated_at=at).execution_options(synchronize_session=False)
-            )
-            if not changed.rowcount:
-                session.add(DialogueTracker(sender_id=sender_id, events=events, updated_at=at))
+        """Keep it, unless the conversation was erased meanwhile: nothing of it may come back."""
+        row = sa.select(sa.literal(sender_id), sa.literal(events), sa.literal(at, UtcDateTime))
+        if sender_id.isdecimal():
+            row = row.where(Conversation.id == int(sender_id), Conversation.erased_at.is_(None)).with_for_update(
+                read=True, key_share=True)
+        else:
+            row = row.where(sa.true())
+        insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self.store.engine.dialect.name](
+            DialogueTracker.__table__)
+        self.store.execute(
+            insert.from_select(["sender_id", "events", "updated_at"], row).on_conflict_do_update(
+                index_elements=["sender_id"],
+                set_={"events": insert.excluded.events, "updated_at": insert.excluded.updated_at}))
 
     def _keys(self) -> list[str]:
         with self.store.read() as session:
             return [str(key) for key in session.scalars(sa.select(DialogueTracker.sender_id))]
-
-
-def _pool(url: str) -> dict[str, Any]:
-    """On SQLite keep connections open: closing the last one of a database writes its whole log back, at every turn."""
-    if not url.startswith("sqlite"):
-        return {}
-    return {"poolclass": sa.pool.QueuePool, "connect_args": {"check_same_thread": False}}
-
-
-def was_erased(session: Session, sender_id: str) -> bool:
-    """Whether the conversation was erased; where it was not, that waits until the unit of work has ended."""
-    if not sender_id.isdecimal():
-        return False
-    erased_at = session.execute(
-        sa.select(Conversation.erased_at).where(Conversation.id == int(sender_id))
-        .with_for_update(read=True, key_share=True)).scalar_one_or_none()
-    return erased_at is not None
 
 
 def is_start_metadata(event: Event) -> bool:

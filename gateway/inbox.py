@@ -12,7 +12,6 @@ from crm_store.errors import InvalidMessage
 from crm_store.models import ChannelIdentity, Conversation, Message
 from crm_store.rules.flood import A_MINUTE
 from crm_store.rules.text import MESSAGE_LIMIT, clean_text
-from crm_store.services.delivery import note_reachable
 from crm_store.services.messages import Received, receive_message
 from crm_store.services.system_messages import said_lately, tell_customer
 
@@ -28,14 +27,11 @@ class Person:
 
     def receive(self, text: str, channel_message_id: str, *, payload: str | None = None,
                 language: str | None = None, a_minute: int = A_MINUTE) -> Received:
-        """Store what they wrote or pressed; they can be reached again."""
-        received = receive_message(
+        """Store what they wrote or pressed."""
+        return receive_message(
             self.session, channel=self.channel, external_id=self.address, text=text, payload=payload,
             channel_message_id=channel_message_id, now=self.now, language_hint=language,
             a_minute=a_minute)
-        if not received.duplicate:
-            note_reachable(self.session, received.conversation.identity_id)
-        return received
 
     def tell(self, received: Received, text: str, buttons: Sequence[dict[str, str]] = ()) -> None:
         """Say something; as a reply only where the bot will not write one, whose place it would take."""

@@ -2,7 +2,7 @@
 
 SQLite lets one writer in at a time and makes the others sleep and poll. Writers of this process queue for one thread
 instead, which costs nothing. PostgreSQL gets a few, so that one that waits for a row does not hold up the others, and
-not more: what they do is mostly Python, and slows the others down. Whoever waits for an acknowledgement goes before the
+not more: what they do is mostly Python, and slows everybody down. Whoever waits for an acknowledgement goes before the
 bot's turns, which take much longer anyhow: a channel that is not acknowledged in time sends the message again.
 """
 from __future__ import annotations
@@ -21,7 +21,8 @@ from sqlalchemy.orm import Session
 from crm_store.database import Store
 
 READERS = 4
-WRITERS = 4  # of each kind
+WRITERS = 3
+URGENT_WRITERS = 4
 
 Result = TypeVar("Result")
 
@@ -39,7 +40,7 @@ class Transactions:
         self._store = store
         one_writer = store.engine.dialect.name == "sqlite"
         self._writers = _Writers(1 if one_writer else WRITERS)
-        self._urgent = self._writers if one_writer else _Writers(WRITERS)
+        self._urgent = self._writers if one_writer else _Writers(URGENT_WRITERS)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="crm-read")
 
     async def write(self, work: Callable[[Session], Result], *, urgent: bool = False) -> Result:

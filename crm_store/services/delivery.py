@@ -217,7 +217,7 @@ def note_unreachable(session: Session, identity_id: int, now: datetime) -> None:
 
 
 def note_reachable(session: Session, identity_id: int) -> None:
-    """This person has written again, or unblocked the shop."""
+    """This person has unblocked the shop."""
     session.execute(
         sa.update(ChannelIdentity)
         .where(ChannelIdentity.id == identity_id, ChannelIdentity.unreachable_since.is_not(None))

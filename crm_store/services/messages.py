@@ -34,9 +34,12 @@ _SENDER = (
 _STORED = select(Message).where(Message.identity_id == bindparam("identity_id"),
                                 Message.channel_message_id == bindparam("channel_message_id"))
 _NEWEST_CONVERSATION = (
-    select(Conversation).where(Conversation.identity_id == bindparam("identity_id"), Conversation.erased_at.is_(None))
+    select(Conversation, sa.select(Message.id).where(
+        Message.identity_id == bindparam("identity_id"), Message.channel_message_id == bindparam("channel_message_id"),
+    ).scalar_subquery().label("stored_id"))
+    .where(Conversation.identity_id == bindparam("identity_id"), Conversation.erased_at.is_(None))
     .order_by(Conversation.id.desc()).limit(1)
-    .with_for_update(key_share=True).execution_options(populate_existing=True)
+    .with_for_update(key_share=True, of=Conversation).execution_options(populate_existing=True)
 )
 _MESSAGES = Message.__table__
 _DELIVER = (
@@ -107,13 +110,11 @@ def receive_message(
     external_id = clean_identifier(external_id, "external_id")
     channel_message_id = clean_identifier(channel_message_id, "channel_message_id")
     written = _clean_or_none(text) if payload else clean_text(text)
-    identity = _identity(session, channel, external_id, now)
-    stored = session.execute(
-        _STORED, {"identity_id": identity.id, "channel_message_id": channel_message_id}).scalar_one_or_none()
+    identity, new = _identity(session, channel, external_id, now)
+    stored, newest = (None, None) if new else _so_far(session, identity, channel_message_id)
     if stored is not None:
         return Received(stored, session.get(Conversation, stored.conversation_id), duplicate=True)
 
-    newest = session.execute(_NEWEST_CONVERSATION, {"identity_id": identity.id}).scalar_one_or_none()
     button = _offered_button(session, newest, payload, written)
     if written is None or (button and written == button["payload"]):
         written = clean_text(button["title"] if button else text)
@@ -182,19 +183,26 @@ def _clean_or_none(text: str) -> str | None:
         raise
 
 
-def _identity(session: Session, channel: str, external_id: str, now: datetime) -> ChannelIdentity:
-    """The sender, locked (on PostgreSQL) so that messages of one sender are stored one after the other."""
+def _identity(session: Session, channel: str, external_id: str, now: datetime) -> tuple[ChannelIdentity, bool]:
+    """The sender, locked (on PostgreSQL) so that messages of one sender are stored one after the other; whether new."""
     wanted = {"channel": channel, "external_id": external_id}
     identity: ChannelIdentity | None = session.execute(_SENDER, wanted).scalar_one_or_none()
-    if identity is None:
-        insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-        session.execute(
-            insert(ChannelIdentity.__table__).values(**wanted, created_at=now)
-            .on_conflict_do_nothing()
-        )
-        identity = session.execute(_SENDER, wanted).scalar_one()
-    assert identity is not None
-    return identity
+    if identity is not None:
+        return identity, False
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    inserted = session.execute(
+        insert(ChannelIdentity.__table__).values(**wanted, created_at=now).on_conflict_do_nothing())
+    return session.execute(_SENDER, wanted).scalar_one(), inserted.rowcount == 1
+
+
+def _so_far(session: Session, identity: ChannelIdentity,
+            channel_message_id: str) -> tuple[Message | None, Conversation | None]:
+    """This very message where it was stored before, and the sender's newest conversation."""
+    wanted = {"identity_id": identity.id, "channel_message_id": channel_message_id}
+    newest = session.execute(_NEWEST_CONVERSATION, wanted).one_or_none()
+    if newest is None:  # all of theirs was forgotten
+        return session.execute(_STORED, wanted).scalar_one_or_none(), None
+    return (None if newest.stored_id is None else session.get(Message, newest.stored_id)), newest.Conversation
 
 
 def _current(session: Session, newest: Conversation | None, identity: ChannelIdentity, text: str,
@@ -214,7 +222,7 @@ def _begin(session: Session, identity: ChannelIdentity, text: str, language_hint
     conversation = Conversation(
         identity_id=identity.id, customer_id=identity.customer_id, channel=identity.channel,
         language=_first_language(session, identity, text, language_hint), created_at=now, updated_at=now,
-        status="pending", version=1,
+        last_customer_message_at=now, status="pending", version=1,
     )
     session.add(conversation)
     session.flush()
@@ -272,5 +280,6 @@ def _store(session: Session, conversation: Conversation, identity: ChannelIdenti
     )
     session.add(message)
     conversation.last_customer_message_at = conversation.updated_at = now
+    identity.unreachable_since = None  # who writes can be reached again
     session.flush()
     return message

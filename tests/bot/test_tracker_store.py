@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from datetime import datetime, timezone
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasa.shared.core.domain import Domain
@@ -77,41 +79,65 @@ def test_only_the_newest_message_keeps_its_context() -> None:
     assert newest["metadata"]["customer"] == {"name": "李雷"}
 
 
-def test_saved_and_read_again(sqlite_store: Store) -> None:
-    store = CrmTrackerStore(DOMAIN, store=sqlite_store)
-    tracker = DialogueStateTracker.from_events("7", turn(1, [SlotSet("x", "1")]), DOMAIN.slots)
-    asyncio.run(store.save(tracker))
-    asyncio.run(store.save(tracker))
-    found = asyncio.run(store.retrieve("7"))
-    assert found is not None and found.get_slot("x") == "1"
-    assert asyncio.run(store.retrieve("8")) is None and list(asyncio.run(store.keys())) == ["7"]
+NOW = datetime(2026, 11, 18, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def talk(store: Store) -> str:
+    """The id of a conversation."""
+    with store.write() as session:
+        return str(receive_message(session, channel="web", external_id="x", text="hi", channel_message_id="1",
+                                   now=NOW).conversation.id)
+
+
+def test_saved_and_read_again(store: Store, talk: str) -> None:
+    trackers = CrmTrackerStore(DOMAIN, store=store)
+    for sender in (talk, "a shell"):
+        for x in ("1", "2"):
+            asyncio.run(trackers.save(
+                DialogueStateTracker.from_events(sender, turn(1, [SlotSet("x", x)]), DOMAIN.slots)))
+            found = asyncio.run(trackers.retrieve(sender))
+            assert found is not None and found.get_slot("x") == x
+    assert asyncio.run(trackers.retrieve("8")) is None and set(asyncio.run(trackers.keys())) == {talk, "a shell"}
 
 
 def test_a_failed_turn_is_not_saved(sqlite_store: Store) -> None:
     store = CrmTrackerStore(DOMAIN, store=sqlite_store)
-    with turn_running(Turn("7", "1")) as running:
-        running.fail("no actions server")
-        asyncio.run(store.save(DialogueStateTracker.from_events("7", turn(1, []), DOMAIN.slots)))
-    assert asyncio.run(store.retrieve("7")) is None
+    for failure in ("no actions server", None):
+        with turn_running(Turn("a shell", "1")) as running:
+            if failure is not None:
+                running.fail(failure)
+            asyncio.run(store.save(DialogueStateTracker.from_events("a shell", turn(1, []), DOMAIN.slots)))
+        assert (asyncio.run(store.retrieve("a shell")) is None) == (failure is not None)
 
 
-def test_a_conversation_in_which_nothing_was_said_is_not_stored(sqlite_store: Store) -> None:
-    store = CrmTrackerStore(DOMAIN, store=sqlite_store)
-    asyncio.run(store.save(DialogueStateTracker("7", DOMAIN.slots)))
-    assert asyncio.run(store.retrieve("7")) is None
+def test_a_conversation_in_which_nothing_was_said_is_not_stored(store: Store, talk: str) -> None:
+    trackers = CrmTrackerStore(DOMAIN, store=store)
+    asyncio.run(trackers.save(DialogueStateTracker(talk, DOMAIN.slots)))
+    assert asyncio.run(trackers.retrieve(talk)) is None
 
 
-def test_a_turn_that_was_under_way_brings_no_erased_conversation_back(sqlite_store: Store) -> None:
-    now = datetime(2026, 11, 18, tzinfo=timezone.utc)
-    with sqlite_store.write() as session:
-        talk = int(receive_message(session, channel="web", external_id="x", text="hi", channel_message_id="1",
-                                   now=now).conversation.id)
-    store = CrmTrackerStore(DOMAIN, store=sqlite_store)
-    tracker = DialogueStateTracker.from_events(str(talk), turn(1, []), DOMAIN.slots)
-    asyncio.run(store.save(tracker))
-    assert asyncio.run(store.keys()) == [str(talk)]
-    with sqlite_store.write() as session:
-        session.get(Conversation, talk).erased_at = now
+def test_a_turn_that_was_under_way_brings_no_erased_conversation_back(store: Store, talk: str) -> None:
+    trackers = CrmTrackerStore(DOMAIN, store=store)
+    tracker = DialogueStateTracker.from_events(talk, turn(1, []), DOMAIN.slots)
+    asyncio.run(trackers.save(tracker))
+    assert asyncio.run(trackers.keys()) == [talk]
+    with store.write() as session:
+        session.get(Conversation, int(talk)).erased_at = NOW
         session.query(DialogueTracker).delete()
-    asyncio.run(store.save(tracker))
-    assert asyncio.run(store.keys()) == []
+    asyncio.run(trackers.save(tracker))
+    assert asyncio.run(trackers.keys()) == []
+
+
+def test_what_is_saved_while_it_is_erased_waits_and_is_not_there_afterwards(store: Store, talk: str) -> None:
+    trackers = CrmTrackerStore(DOMAIN, store=store)
+    tracker = DialogueStateTracker.from_events(talk, turn(1, []), DOMAIN.slots)
+    saving = threading.Thread(target=lambda: asyncio.run(trackers.save(tracker)))
+    with store.write() as session:
+        session.get(Conversation, int(talk), with_for_update=True).erased_at = NOW
+        session.flush()
+        saving.start()
+        saving.join(0.3)
+        assert saving.is_alive()
+    saving.join(10)
+    assert not saving.is_alive() and asyncio.run(trackers.keys()) == []

@@ -45,6 +45,24 @@ def test_a_writer_waits_until_another_process_is_done(path: Path) -> None:
     other.close()
 
 
+def test_a_statement_alone_waits_as_well_and_is_committed(path: Path) -> None:
+    store, other = Store(f"sqlite:///{path}"), Store(f"sqlite:///{path}")
+    changed = list[int]()
+    statement = sa.text("INSERT INTO seen SELECT count(*) FROM seen")
+    writer = threading.Thread(target=lambda: changed.append(store.execute(statement)))
+    with other.write() as session:
+        session.execute(sa.text("INSERT INTO seen VALUES (0)"))
+        writer.start()
+        writer.join(0.1)
+        assert writer.is_alive()
+    writer.join(10)
+    assert changed == [1] and store.execute(statement) == 1
+    with other.read() as session:
+        assert list(session.execute(sa.text("SELECT n FROM seen ORDER BY n")).scalars()) == [0, 1, 2]
+    store.close()
+    other.close()
+
+
 def test_it_does_not_wait_for_ever_and_waits_again_the_next_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "SQLITE_BUSY_TIMEOUT_MS", 30)
     store, other = Store(f"sqlite:///{path}"), Store(f"sqlite:///{path}")
@@ -52,6 +70,8 @@ def test_it_does_not_wait_for_ever_and_waits_again_the_next_time(path: Path, mon
         session.execute(SOMETHING)
         with pytest.raises(OperationalError, match="locked"), store.write() as late:
             late.execute(SOMETHING)
+        with pytest.raises(OperationalError, match="locked"):
+            store.execute(sa.text("INSERT INTO seen VALUES (2)"))
     with store.write() as session:
         session.execute(sa.text("INSERT INTO seen VALUES (1)"))
         assert session.execute(sa.text("PRAGMA busy_timeout")).scalar_one() == 30

@@ -4,14 +4,17 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from sqlalchemy import func, select
 
 from crm_store.models import ChannelIdentity, Message
 from tests.whole.conftest import HTTP_TOKEN, Whole
+from warmline.processes import NICE
 
 pytestmark = pytest.mark.processes
 CUSTOMERS, EACH = 20, 10
@@ -78,3 +81,14 @@ def test_every_message_is_answered_once_though_a_process_is_killed(whole: Whole,
                    Message.delivery_state == "failed")).scalar_one()
         assert failed == 0
     whole.wait_ready()
+
+
+def test_who_acknowledges_goes_before_who_thinks(whole: Whole) -> None:
+    whole.wait_ready()
+    pids = {name: whole.pid_of(name) for name in ("service", "bot", "actions")}
+    ours = psutil.Process().nice()
+    assert {name: psutil.Process(pid).nice() - ours for name, pid in pids.items()} == {
+        "service": 0, "bot": NICE, "actions": NICE}
+    groups = {name: Path(f"/proc/{pid}/autogroup") for name, pid in pids.items()}
+    told = {name: int(path.read_text().rsplit(" ", 1)[1]) for name, path in groups.items() if path.exists()}
+    assert told in ({}, {"service": 0, "bot": NICE, "actions": NICE})
