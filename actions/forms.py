@@ -21,6 +21,7 @@ from actions.base import (
 from actions.reading import says_never_mind, says_yes, wants_other_one
 from actions.slots import SLOTS_OF
 from actions.turn import Turn
+from crm_store.rules.memory import answers_no_question
 
 REQUESTED = "requested_slot"
 # What a form cannot use and a rule answers: the form lets it pass and asks again afterwards.
@@ -93,6 +94,8 @@ class Form(ShopAction):
         if turn.slot("offer") == "request_human" and (turn.intent == "affirm" or says_yes(turn.text)):
             turn.then(HAND_OVER)  # it is a person they say yes to, and not the form's question
             return Step.STOP
+        if turn.customer is not None and answers_no_question(turn.text, turn.intent):
+            return Step.ELSEWHERE
         if turn.intent == "goodbye" or (requested not in self.may_be_refused and says_never_mind(turn.text)):
             return self._call_off(turn)
         if self.order_slot and requested != self.order_slot and values.get(self.order_slot) \

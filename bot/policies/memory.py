@@ -12,24 +12,23 @@ from rasa.shared.core.trackers import DialogueStateTracker
 
 from bot.policies.escalation import answers_a_message
 from bot.policies.unlearned import UnlearnedPolicy
-from crm_store.rules.memory import Wish, wish_in
+from crm_store.rules.memory import LAST, NEVER, answers_no_question, wish_in
 
 ACTION_MEMORY = "action_memory"
 # A statement in a message that wants one of these done is part of that, not something to remember.
 NOT_TO_NOTE = frozenset((
     "file_complaint", "request_human", "request_return", "cancel_order", "change_order", "ask_order_status",
     "redeem_points"))
-NEVER = frozenset(("request_human", "file_complaint"))
 SPOKEN_OF = frozenset((ACTION_MEMORY, "action_keep_fact"))
 OFFER = "keep_fact"
 LATELY = 3  # messages
-LAST = Wish("forget", "last")
 
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.POLICY_WITHOUT_END_TO_END_SUPPORT, is_trainable=True)
 class MemoryPolicy(UnlearnedPolicy):
-    """Predicts ``action_memory`` where a sentence wants something remembered, forgotten or told, outside forms.
+    """Predicts ``action_memory`` where a sentence wants something remembered, forgotten or told.
 
+    Inside a form only where the form has left the message to others; its question is asked again afterwards.
     EscalationPolicy wins over it, as over all: an angry customer is not asked what to remember.
     """
 
@@ -42,22 +41,24 @@ class MemoryPolicy(UnlearnedPolicy):
         self, tracker: DialogueStateTracker, domain: Domain, rule_only_data: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> PolicyPrediction:
-        """``action_memory`` for such a message, ``action_listen`` after it, else nothing."""
+        """``action_memory`` for such a message, then the form it came into or ``action_listen``, else nothing."""
         probabilities = self._default_predictions(domain)
         if tracker.latest_action_name == ACTION_MEMORY:
-            probabilities[domain.index_for_action(ACTION_LISTEN_NAME)] = 1.0
+            probabilities[domain.index_for_action(tracker.active_loop_name or ACTION_LISTEN_NAME)] = 1.0
         elif _asks_of_memory(tracker):
             probabilities[domain.index_for_action(ACTION_MEMORY)] = 1.0
         return PolicyPrediction(probabilities, type(self).__name__, self.priority)
 
 
 def _asks_of_memory(tracker: DialogueStateTracker) -> bool:
-    if tracker.active_loop_name is not None or tracker.latest_action_name != ACTION_LISTEN_NAME:
-        return False
-    if not answers_a_message(tracker.applied_events()):
+    if tracker.latest_action_name != ACTION_LISTEN_NAME:
         return False
     message = tracker.latest_message
     if message is None or _is_button(message):
+        return False
+    if tracker.active_loop is not None:
+        return tracker.is_active_loop_rejected and answers_no_question(message.text or "", message.intent_name)
+    if not answers_a_message(tracker.applied_events()):
         return False
     wish = wish_in(message.text or "")
     if wish is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 FACT_KINDS = ("name", "allergy", "diet", "like", "dislike", "delivery", "other")
 TONES = ("warm", "brisk")
+NEVER = frozenset(("request_human", "file_complaint"))  # a message that wants one of these is not for the memory
 LONGEST = 120  # characters of a sentence that is read at all
 FACT_LENGTH = 80
 
@@ -127,6 +128,9 @@ class Wish:
     what: str = ""
 
 
+LAST = Wish("forget", "last")
+
+
 def wish_in(text: str) -> Wish | None:
     """What a sentence asks of the memory, or None for one that asks nothing of it."""
     said = " ".join(text.split())
@@ -149,6 +153,15 @@ def wish_in(text: str) -> Wish | None:
             what = found["what"].strip(" ，,。.")
             return Wish("note", kind, what[:FACT_LENGTH]) if _is_clear(what) else None
     return None
+
+
+def answers_no_question(text: str, intent: str | None) -> bool:
+    """Whether a sentence is for the memory alone, to tell, to forget or to speak otherwise, whatever was just asked.
+
+    A fact may be an answer, and "forget it" a way to say no.
+    """
+    wish = wish_in(text)
+    return wish is not None and wish.do != "note" and wish != LAST and intent not in NEVER
 
 
 def tells_a_name(text: str) -> bool:

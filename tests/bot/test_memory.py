@@ -1,7 +1,7 @@
 """The bot remembers what a customer agreed to, tells it, forgets it, and speaks as they like."""
 from __future__ import annotations
 
-from crm_store.models import Customer, Fact
+from crm_store.models import Customer, Fact, Ticket
 from tests.bot.talking import Talk
 from tests.bot.test_turns import rows
 
@@ -61,6 +61,30 @@ def test_who_wants_it_short_gets_it_short(talk: Talk) -> None:
     assert talk.say("谢谢", "thank").text == "不客气"
     talk.say("热情一点", "give_feedback")
     assert "😊" in talk.say("谢谢", "thank").text
+
+
+def test_in_the_middle_of_a_form_it_is_done_and_the_question_asked_again(talk: Talk) -> None:
+    talk.say("我对坚果过敏", "inform")
+    talk.say("记住吧", "affirm")
+    talk.say("退货 WL20261112003", "request_return")
+    for said, intent, done in (("说话简短一点", "give_feedback", "长话短说"),
+                               ("你记得我什么", "ask_capabilities", "您对坚果过敏"),
+                               ("忘掉坚果", "inform", "忘掉了：坚果")):
+        heard = talk.say(said, intent)
+        assert done in heard.text and "什么原因" in heard.text
+    assert rows(talk, Fact) == []
+    heard = talk.say("我不吃这种，买错了", "inform")
+    (ticket,) = rows(talk, Ticket)
+    assert ticket.summary == "我不吃这种，买错了" and "要我记住" not in heard.text
+
+
+def test_forget_it_in_a_form_is_about_the_form(talk: Talk) -> None:
+    talk.say("退货 WL20261112003", "request_return")
+    talk.say("我对坚果过敏", "inform")
+    talk.say("记住：我对坚果过敏", "inform")
+    talk.say("记住吧", "affirm")
+    talk.say("取消 WL20261117001", "cancel_order")
+    assert "忘掉" not in talk.say("忘掉它", "deny").text and len(rows(talk, Fact)) == 1
 
 
 def test_a_guest_is_asked_who_they_are(talk: Talk) -> None:
