@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from crm_store.database import Store
 
 READERS = 4
-WRITERS = 3
+WRITERS = 2
 URGENT_WRITERS = 4
 
 Result = TypeVar("Result")

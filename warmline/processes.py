@@ -4,8 +4,6 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from contextlib import suppress
-from pathlib import Path
 from urllib.parse import urlparse
 
 import yaml
@@ -43,14 +41,8 @@ def quieten_libraries() -> None:
 
 
 def give_way() -> None:
-    """Let the service go first where processors are short: channels wait for it, and for a turn they never do.
-
-    Where Linux groups processes by session, as desktops do, a niceness counts within the session alone; the group has
-    one of its own.
-    """
+    """Let the service go first where processors are short: channels wait for it, and for a turn they never do."""
     os.nice(NICE)
-    with suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(NICE))
 
 
 def rasa_arguments(settings: Settings) -> list[str]:

@@ -36,7 +36,12 @@ def backoff(restarts: int) -> float:
     return float(min(BACKOFF_FIRST * 2 ** (restarts - 1), BACKOFF_LAST))
 
 
-def _die_with_parent() -> None:
+def _in_a_group_of_its_own() -> None:
+    """Be signalled together with what it starts, and die with the parent.
+
+    Not a session of its own: Linux shares the processors out between sessions first, and a niceness counts within one.
+    """
+    os.setpgid(0, 0)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -58,8 +63,8 @@ class Supervised:
         self._started = time.monotonic()
         self.process = subprocess.Popen(
             self.program.command, env=dict(self.program.environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, errors="replace", bufsize=1, start_new_session=True,
-            preexec_fn=_die_with_parent)
+            stderr=subprocess.STDOUT, text=True, errors="replace", bufsize=1,
+            preexec_fn=_in_a_group_of_its_own)
         threading.Thread(target=self._pass_output_on, args=(self.process,), daemon=True).start()
 
     def _pass_output_on(self, process: subprocess.Popen[str]) -> None:

@@ -31,6 +31,10 @@ _SENDER = (
     .where(ChannelIdentity.channel == bindparam("channel"), ChannelIdentity.external_id == bindparam("external_id"))
     .with_for_update(key_share=True).execution_options(populate_existing=True)
 )
+_NEW_SENDER = select(ChannelIdentity).from_statement(
+    postgresql.insert(ChannelIdentity.__table__)
+    .values(channel=bindparam("channel"), external_id=bindparam("external_id"), created_at=bindparam("created_at"))
+    .on_conflict_do_nothing().returning(ChannelIdentity.__table__))
 _STORED = select(Message).where(Message.identity_id == bindparam("identity_id"),
                                 Message.channel_message_id == bindparam("channel_message_id"))
 _NEWEST_CONVERSATION = (
@@ -189,9 +193,11 @@ def _identity(session: Session, channel: str, external_id: str, now: datetime) -
     identity: ChannelIdentity | None = session.execute(_SENDER, wanted).scalar_one_or_none()
     if identity is not None:
         return identity, False
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    inserted = session.execute(
-        insert(ChannelIdentity.__table__).values(**wanted, created_at=now).on_conflict_do_nothing())
+    values = {**wanted, "created_at": now}
+    if session.get_bind().dialect.name == "postgresql":
+        identity = session.execute(_NEW_SENDER, values).scalar_one_or_none()
+        return (identity, True) if identity is not None else (session.execute(_SENDER, wanted).scalar_one(), False)
+    inserted = session.execute(sqlite.insert(ChannelIdentity.__table__).on_conflict_do_nothing(), values)
     return session.execute(_SENDER, wanted).scalar_one(), inserted.rowcount == 1
 
 
